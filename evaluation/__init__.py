@@ -1,0 +1,1 @@
+"""Measures: CMC and mAP, tracking metrics, end-to-end runs."""

@@ -1,0 +1,187 @@
+"""Typed configuration of a run: `configs/*.yaml`, then `--set key.sub=value`. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline import plugins
+from pipeline.plugins import PluginSettings
+
+DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "default.yaml"
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; one line that names the key."""
+
+
+class Settings(BaseModel):
+    """Base of every settings block: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VideoSettings(Settings):
+    """How sources are read."""
+
+    analysis_fps: float | None = Field(
+        10.0, gt=0, description="frames a second to analyse; fewer is faster, null takes every frame"
+    )
+    image_fps: float = Field(10.0, gt=0, description="frames a second that a folder of images stands for")
+    queue_frames: int = Field(16, ge=1, description="decoded frames waiting per source; bounds memory")
+    open_sources: int = Field(4, ge=1, description="sources decoded at the same time; the others wait")
+
+
+class TrackletSettings(Settings):
+    """When a track becomes a tracklet, and what of it is kept."""
+
+    min_frames: int = Field(8, ge=1, description="shorter tracks are rejected (too_short)")
+    min_height_px: float = Field(32, ge=0, description="median box height below this: too_small")
+    min_confidence: float = Field(0.35, ge=0, le=1, description="mean confidence below this: low_confidence")
+    max_gap_s: float = Field(2.0, gt=0, description="a track unseen for longer is cut into two tracklets")
+    max_duration_s: float = Field(
+        120.0, gt=0, description="a longer track is cut, so that it can be found early"
+    )
+    num_crops: int = Field(16, ge=1, le=16, description="pictures kept, evenly spread over the tracklet")
+    max_crop_height_px: int = Field(384, ge=64, description="larger crops are shrunk to this height")
+    jpeg_quality: int = Field(92, ge=30, le=100)
+
+
+class BatchSettings(Settings):
+    """Sizes of the batches; they bound memory, too."""
+
+    frames: int = Field(8, ge=1, description="frames of all cameras that go through the detector together")
+    clips: int = Field(16, ge=1, description="clips of all cameras that go through the embedder together")
+    max_wait_s: float = Field(
+        1.0, gt=0, description="a finished tracklet waits no longer than this for company"
+    )
+
+
+class StorageSettings(Settings):
+    """Where the gallery's tables are."""
+
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; null: SQLite inside the gallery folder"
+    )
+
+
+class Config(Settings):
+    """All settings of a run."""
+
+    video: VideoSettings = VideoSettings()
+    detector: PluginSettings
+    tracker: PluginSettings
+    tracklets: TrackletSettings = TrackletSettings()
+    embedder: PluginSettings
+    batch: BatchSettings = BatchSettings()
+    storage: StorageSettings = StorageSettings()
+
+    def replace(self, **blocks: Any) -> Config:
+        """A copy with whole blocks exchanged."""
+        return self.model_copy(update=blocks)
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file over the defaults, then apply `key.sub=value` overrides.
+
+    Args:
+        path: a YAML file; its keys replace the defaults, a plug-in block of another name as a whole.
+        overrides: values are YAML (`tracker.name=bytetrack`, `video.analysis_fps=null`).
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown, or a value does not fit.
+    """
+    values = _read(DEFAULT)
+    if path is not None:
+        values = _merge(values, _read(path))
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+    check_plugins(config)
+    return config
+
+
+def check_plugins(config: Config) -> None:
+    """Check the settings of the three plug-ins against their own `Config`."""
+    blocks: tuple[tuple[plugins.Kind, str, PluginSettings], ...] = (
+        ("detectors", "detector", config.detector),
+        ("trackers", "tracker", config.tracker),
+        ("embedders", "embedder", config.embedder),
+    )
+    for kind, block, settings in blocks:
+        try:
+            plugins.parse(kind, settings)
+        except ValidationError as error:
+            raise ConfigError(_one_line(error, prefix=block)) from error
+
+
+def settings_hash(*parts: Any) -> str:
+    """16 hex digits that change when any of the JSON-able parts does."""
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(part: Any) -> Any:
+    return part.model_dump() if isinstance(part, BaseModel) else part
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values, it holds a {type(values).__name__}")
+    return values
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        renamed = (
+            isinstance(value, dict)
+            and "name" in value
+            and isinstance(old, dict)
+            and value["name"] != old.get("name")
+        )
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) and not renamed else value
+        )
+    return merged
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set takes key.sub=value, got '{text}'")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: '{value}' is not a YAML value") from error
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    assert isinstance(nested, dict)
+    return nested
+
+
+def _one_line(error: ValidationError, prefix: str = "") -> str:
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in ([prefix] if prefix else []) + list(problem["loc"]))
+        what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        problems.append(f"{where}: {what}")
+    return "configuration: " + "; ".join(problems)

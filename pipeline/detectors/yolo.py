@@ -1,0 +1,97 @@
+"""Persons by Ultralytics YOLO: any weights it loads (.pt, .onnx, .engine, OpenVINO folder)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from models import weights
+from pipeline.config import Settings
+from pipeline.types import Detections, Frame, clip_to_frame
+
+
+class Config(Settings):
+    """Weights and thresholds; null takes what the weight's card says."""
+
+    weights: str | None = Field(weights.DEFAULT_DETECTOR, description="name of a card or path of a file")
+    trust_weights: bool = Field(False, description="load a .pt whose hash has no card; it may run code")
+    confidence: float = Field(
+        0.1, ge=0, le=1, description="boxes below are dropped; trackers use the weak ones too"
+    )
+    iou: float | None = Field(
+        None, gt=0, le=1, description="overlap above which the weaker box is a duplicate"
+    )
+    image_size: int | None = Field(None, ge=32, description="longer side the network sees, in pixels")
+    classes: list[int] | None = Field(None, description="class numbers that are persons")
+    device: str | None = Field(None, description="cpu, cuda:0, ...; null: the GPU if there is one")
+
+
+class YoloDetector:
+    """One network for all cameras; frames are batched by size."""
+
+    def __init__(self, config: Config) -> None:
+        resolved = weights.resolve(config.weights, "detector", trust=config.trust_weights)
+        # Must be set before the import: Ultralytics would install and download on its own.
+        os.environ["YOLO_AUTOINSTALL"] = "false"
+        os.environ.setdefault("YOLO_OFFLINE", "true")
+        from ultralytics import YOLO
+
+        card = resolved.card
+        self._model: Any = YOLO(str(resolved.path), task="detect")
+        self._options = {
+            "conf": config.confidence,
+            "iou": config.iou or (card.iou if card else None) or 0.45,
+            "imgsz": config.image_size or (card.image_size if card else None) or 640,
+            "classes": config.classes or (list(card.classes) if card and card.classes else [0]),
+            "device": config.device,
+            "verbose": False,
+        }
+        self.fingerprint = f"yolo:{resolved.sha256}:{sorted(self._options.items(), key=str)}"
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Find the persons in frames of any cameras.
+
+        Args:
+            frames: N frames; sizes may differ.
+
+        Returns:
+            N `Detections`, in the order of the frames.
+        """
+        found: list[Detections] = [Detections.empty()] * len(frames)
+        for positions in _by_shape(frames):
+            images = [cv2.cvtColor(frames[i].image, cv2.COLOR_RGB2BGR) for i in positions]
+            for i, result in zip(positions, self._model.predict(images, **self._options), strict=True):
+                found[i] = _to_detections(result, frames[i])
+        return found
+
+
+def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
+    # Ultralytics pads a batch of mixed sizes to a square: slower, and what a frame's boxes are would
+    # depend on its company.
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, frame in enumerate(frames):
+        groups.setdefault(frame.image.shape, []).append(i)
+    return list(groups.values())
+
+
+def _to_detections(result: Any, frame: Frame) -> Detections:
+    boxes = result.boxes
+    xyxy = boxes.xyxy.cpu().numpy().astype(np.float32, copy=False)
+    confidence = boxes.conf.cpu().numpy().astype(np.float32, copy=False)
+    height, width = frame.image.shape[:2]
+    return clip_to_frame(Detections(xyxy, confidence), width, height)
+
+
+def build(config: Config) -> YoloDetector:
+    """Load the network.
+
+    Raises:
+        models.weights.MissingWeights: the file is not there; the message says what to put where.
+        models.weights.UntrustedWeights: a pickle whose hash has no card.
+    """
+    return YoloDetector(config)

@@ -1,0 +1,1 @@
+"""Clip embedders: one file each, chosen by file name."""

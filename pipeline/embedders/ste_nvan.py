@@ -1,0 +1,91 @@
+"""The STE-NVAN family (Liu et al., BMVC 2019) as an embedder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from models import weights
+from models.preprocess import Preprocessing
+from pipeline.config import Settings
+from pipeline.types import Image
+from storage.records import EmbedderSpec
+
+FALLBACK: str | None = None
+
+
+class Config(Settings):
+    """Which network."""
+
+    weights: str | None = Field(None, description="a checkpoint's path, or the name of a weight card")
+    variant: str | None = Field(None, description="needed for the authors' .pth files, which do not say it")
+    device: str | None = Field(None, description="cpu, cuda:0, ...; null: the GPU if there is one")
+    half: bool | None = Field(None, description="half precision; null: on a GPU only")
+
+
+class SteNvan:
+    """A network of the family with its preprocessing."""
+
+    fallback = FALLBACK
+
+    def __init__(self, config: Config) -> None:
+        import torch
+
+        from models.checkpoint import load_model
+
+        if config.weights is None:
+            raise weights.MissingWeights(
+                "the embedder ste_nvan needs weights: pass --embedder-weights FILE (a Retrace .safetensors "
+                "or the authors' .pth with embedder.variant), or use --embedder colour_stripes"
+            )
+        resolved = weights.resolve(config.weights, "embedder")
+        device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._torch = torch
+        self._device = torch.device(device)
+        self._half = config.half if config.half is not None else self._device.type == "cuda"
+        self._model = load_model(resolved.path, variant=config.variant, device=device)
+        self._model.to(memory_format=torch.channels_last)
+        self._preprocessing = Preprocessing()
+        # The file says most of what makes a vector; the variant of an official file is not in it.
+        identity = hashlib.sha256(f"{resolved.sha256}:{self._model.variant}".encode()).hexdigest()
+        self.spec = EmbedderSpec(
+            name="ste_nvan",
+            weights_hash=identity,
+            preprocessing_hash=self._preprocessing.hash,
+            dimension=self._model.dimension,
+            config={"weights": _stored_name(resolved, config.weights), "variant": config.variant},
+        )
+
+    def embed(self, clips: Sequence[list[Image]]) -> npt.NDArray[np.float32]:
+        """(N, D) float32 of N clips of 8 crops."""
+        torch = self._torch
+        batch = torch.from_numpy(self._preprocessing.batch(clips))  # (N, T, 3, H, W)
+        with torch.inference_mode():
+            batch = batch.to(self._device, non_blocking=True)
+            with torch.autocast(self._device.type, torch.float16, enabled=self._half):
+                features = self._model(batch)  # (N, D)
+        return np.asarray(features.float().cpu().numpy(), np.float32)
+
+
+def _stored_name(resolved: weights.ResolvedWeights, given: str) -> str:
+    """A card's name stays a name; a path becomes absolute, so that a later query finds it from anywhere."""
+    return (
+        given
+        if resolved.card is not None and given == resolved.card.name
+        else str(Path(resolved.path).resolve())
+    )
+
+
+def build(config: Config) -> SteNvan:
+    """Load the network.
+
+    Raises:
+        models.weights.MissingWeights: no weights are given, or the file is not there.
+        models.checkpoint.CheckpointError: the file is not a checkpoint of this family.
+    """
+    return SteNvan(config)

@@ -1,0 +1,93 @@
+"""Facts for `info`: what a gallery holds, what a model costs, what is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+from pipeline import plugins
+from pipeline.export import iso
+from pipeline.reindex import status
+from storage.gallery import Gallery
+
+_PACKAGES = (
+    "torch",
+    "ultralytics",
+    "opencv-python",
+    "av",
+    "faiss-cpu",
+    "faiss-gpu",
+    "numpy",
+    "sqlalchemy",
+    "openvino",
+)
+
+
+def of_gallery(gallery: Gallery) -> dict[str, Any]:
+    """Counts, cameras with their time spans, sources and their state, generations of embeddings."""
+    return {
+        "folder": str(gallery.folder),
+        "database": gallery.backend,
+        **gallery.counts(),
+        "camera_list": [
+            {
+                "camera": camera.camera,
+                "sources": camera.num_sources,
+                "tracklets": camera.num_tracklets,
+                "start": None if camera.start is None else iso(camera.start),
+                "end": None if camera.end is None else iso(camera.end),
+            }
+            for camera in gallery.cameras()
+        ],
+        "source_list": [
+            {
+                "camera": source.camera,
+                "uri": source.uri,
+                "status": source.status,
+                "start": iso(source.start),
+                **source.counts,
+            }
+            for source in gallery.sources()
+        ],
+        "generations": status(gallery),
+    }
+
+
+def of_model(variant: str) -> dict[str, Any]:
+    """Size and cost of one variant, counted on the network itself.
+
+    Raises:
+        ValueError: no such variant; the message lists them.
+    """
+    from models.complexity import count_multiply_adds
+    from models.ste_nvan import build
+
+    model = build(variant)
+    clip = (1, 8, 3, 256, 128)
+    return {
+        "variant": variant,
+        "clip": "8 x 3 x 256 x 128",
+        "embedding_dimension": model.dimension,
+        "multiply_adds": count_multiply_adds(model, clip),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def of_installation() -> dict[str, Any]:
+    """Versions, devices and plug-ins."""
+    import torch
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    kinds: tuple[plugins.Kind, ...] = ("detectors", "trackers", "embedders")
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        **{kind: plugins.available(kind) for kind in kinds},
+    }

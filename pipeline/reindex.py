@@ -1,0 +1,163 @@
+"""Embed an archive anew with another model: a new generation beside the old, verified, then switched.
+
+Everything is resumable: rows already written are not made again, and queries go on with the old
+generation until one transaction switches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import BatchSettings
+from pipeline.embedding import Embedder, embed_tracklets
+from pipeline.hooks import Hooks
+from storage.gallery import Gallery
+from storage.records import EmbedderSpec, Generation
+
+_BATCH = 64
+_SAMPLE = 64
+_SELF_SIMILARITY = 0.99
+
+
+class ReindexError(RuntimeError):
+    """The new generation failed its check; the old one is still in use."""
+
+
+@dataclass(frozen=True)
+class ReindexSummary:
+    """What a re-indexing did.
+
+    Attributes:
+        generation: id of the generation now in use.
+        embedder: the model that made it.
+        tracklets: tracklets in the gallery.
+        embedded: rows written by this run.
+        not_embeddable: tracklets the model or their crops give no embedding of; they are not found any more.
+        sampled: tracklets whose fresh embedding was compared with the stored one, and searched for.
+        seconds: wall time.
+    """
+
+    generation: int
+    embedder: str
+    tracklets: int
+    embedded: int
+    not_embeddable: int
+    sampled: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reindex(
+    gallery: Gallery, embedder: Embedder, settings: BatchSettings, hooks: Hooks | None = None
+) -> ReindexSummary:
+    """Embed every stored tracklet from its crops, verify, and switch.
+
+    Args:
+        gallery: open for writing; others may use it meanwhile.
+        embedder: the model to change to. The one in use already: what is missing of it is filled in.
+        settings: batch sizes.
+        hooks: told about progress.
+
+    Raises:
+        ReindexError: counts or self-matches of the new generation are not as they must be.
+    """
+    hooks = hooks or Hooks()
+    begin = perf_counter()
+    generation = gallery.begin_generation(embedder.spec)
+    embedded, failed = _fill(gallery, generation, embedder, settings, hooks)
+    sampled = _verify(gallery, generation, embedder, settings)
+    gallery.switch_generation(generation.id, allowed_missing=failed)
+    return ReindexSummary(
+        generation=generation.id,
+        embedder=str(embedder.spec),
+        tracklets=gallery.counts()["tracklets"],
+        embedded=embedded,
+        not_embeddable=failed,
+        sampled=sampled,
+        seconds=round(perf_counter() - begin, 3),
+    )
+
+
+def status(gallery: Gallery) -> list[dict[str, Any]]:
+    """Each generation: its model, its state, how many embeddings it has and how many it lacks."""
+    tracklets = gallery.counts()["tracklets"]
+    return [
+        {
+            "generation": generation.id,
+            "status": generation.status,
+            "embedder": describe(generation.spec),
+            "embeddings": generation.num_embeddings,
+            "missing": tracklets - generation.num_embeddings,
+        }
+        for generation in gallery.generations()
+    ]
+
+
+def describe(spec: EmbedderSpec) -> dict[str, Any]:
+    """An embedder's identity as JSON values."""
+    return {
+        "name": spec.name,
+        "weights_sha256": spec.weights_hash,
+        "preprocessing": spec.preprocessing_hash,
+        "dimension": spec.dimension,
+    }
+
+
+def _fill(
+    gallery: Gallery, generation: Generation, embedder: Embedder, settings: BatchSettings, hooks: Hooks
+) -> tuple[int, int]:
+    """Write the missing rows, those of tracklets ingested meanwhile included."""
+    total, embedded, failed, last = gallery.counts()["tracklets"], 0, 0, 0
+    done = generation.num_embeddings
+    while ids := gallery.missing_embeddings(generation.id, after_id=last, limit=_BATCH):
+        vectors = embed_tracklets(embedder, [gallery.crops(i) for i in ids], settings.clips)
+        rows = [(i, vector) for i, vector in zip(ids, vectors, strict=True) if vector is not None]
+        if rows:
+            gallery.add_embeddings(generation.id, [i for i, _ in rows], np.stack([v for _, v in rows]))
+        embedded, failed, last = embedded + len(rows), failed + len(ids) - len(rows), ids[-1]
+        done += len(ids)
+        hooks.on_step("embedding tracklets", done, max(total, done))
+    return embedded, failed
+
+
+def _verify(gallery: Gallery, generation: Generation, embedder: Embedder, settings: BatchSettings) -> int:
+    """Embed a spread sample again: each stored row must be its tracklet's, and its own nearest neighbour."""
+    ids, stored = _sample(gallery, generation.id)
+    if len(ids) == 0:
+        return 0
+    fresh = embed_tracklets(embedder, [gallery.crops(i) for i in ids], settings.clips)
+    if any(vector is None for vector in fresh):
+        raise ReindexError("a tracklet could not be embedded a second time; the old generation stays in use")
+    vectors = np.stack([vector for vector in fresh if vector is not None])  # (S, D)
+    own = (vectors * stored).sum(axis=1)
+    nearest = np.full(len(ids), -1.0)
+    for _, rows in gallery.stored_embeddings(generation.id):
+        nearest = np.maximum(nearest, (vectors @ rows.T).max(axis=1))
+    wrong = np.flatnonzero((own < _SELF_SIMILARITY) | (nearest > own + 1e-3))
+    if len(wrong):
+        raise ReindexError(
+            f"tracklet {ids[wrong[0]]} does not match itself in the new generation "
+            f"(similarity {own[wrong[0]]:.3f}); the old generation stays in use"
+        )
+    return len(ids)
+
+
+def _sample(gallery: Gallery, generation_id: int) -> tuple[list[int], npt.NDArray[np.float32]]:
+    """Ids and stored vectors of about `_SAMPLE` tracklets spread over the generation."""
+    step = max(1, gallery.counts()["tracklets"] // _SAMPLE)
+    ids: list[int] = []
+    vectors: list[npt.NDArray[np.float32]] = []
+    seen = 0
+    for batch, rows in gallery.stored_embeddings(generation_id):
+        picked = np.arange(-seen % step, len(batch), step)
+        ids.extend(int(i) for i in batch[picked])
+        vectors.extend(rows[picked])
+        seen += len(batch)
+    return ids, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)

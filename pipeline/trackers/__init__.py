@@ -1,0 +1,1 @@
+"""Multi-object trackers: one file each, chosen by file name."""

@@ -1,0 +1,1 @@
+"""What is kept: tracklets, embeddings, crops, and the index over them."""

@@ -1,0 +1,116 @@
+"""The tables. A change here needs a new file in `storage/migrations/versions`; a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
+AnySelect: TypeAlias = sa.Select[*tuple[Any, ...]]
+
+VERSION = "0001"
+"""The newest migration: what this code reads and writes."""
+
+VERSION_TABLE = "retrace_schema"
+"""Not alembic's default name, so that a database shared with another program stays unharmed."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# SQLite numbers rows only in a column of exactly this type; AUTOINCREMENT keeps it from using a number again.
+Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _key(name: str) -> sa.Column[int]:
+    return sa.Column(name, Key, sa.Identity(always=True), primary_key=True)
+
+
+def _reference(name: str, target: str, *, primary_key: bool = False) -> sa.Column[int]:
+    target_column = sa.ForeignKey(target, ondelete="CASCADE")
+    return sa.Column(name, Key, target_column, primary_key=primary_key, nullable=False, autoincrement=False)
+
+
+gallery = sa.Table(
+    "gallery",
+    metadata,
+    sa.Column("id", Key, primary_key=True, autoincrement=False),  # always 1
+    sa.Column("uuid", sa.String(36), nullable=False),
+    # Counts what an index that only reads new rows would miss: deletions, and a new current generation.
+    sa.Column("revision", Key, nullable=False),
+)
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    _key("id"),
+    sa.Column("camera", sa.Text, nullable=False),
+    sa.Column("uri", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("start", sa.Double, nullable=False),  # seconds UTC
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),  # records.SourceStatus
+    sa.Column("num_frames_done", Key, nullable=False),
+    sa.Column("counts", sa.JSON, nullable=False),
+    sa.UniqueConstraint("camera", "fingerprint"),
+    sqlite_autoincrement=True,
+)
+
+tracklets = sa.Table(
+    "tracklets",
+    metadata,
+    _key("id"),
+    _reference("source_id", "sources.id"),
+    sa.Column("track_id", Key, nullable=False),
+    sa.Column("first_frame", Key, nullable=False),
+    sa.Column("num_frames", sa.Integer, nullable=False),
+    sa.Column("start", sa.Double, nullable=False),  # seconds UTC
+    sa.Column("end", sa.Double, nullable=False),
+    sa.Column("quality", sa.Double, nullable=False),  # [0, 1]
+    sa.Column("thumbnail", sa.Integer, nullable=False),  # which crop
+    sa.Column("crop_lengths", sa.LargeBinary, nullable=False),  # (K,) int32, bytes of each crop
+    sa.Column("crop_positions", sa.LargeBinary, nullable=False),  # (K,) int32
+    sa.UniqueConstraint("source_id", "track_id", "first_frame"),
+    sa.Index("ix_tracklets_start_id", "start", "id"),
+    sqlite_autoincrement=True,
+)
+
+trajectories = sa.Table(
+    "trajectories",
+    metadata,
+    _reference("tracklet_id", "tracklets.id", primary_key=True),
+    sa.Column("packed", sa.LargeBinary, nullable=False),  # see database/encoding.py
+)
+
+generations = sa.Table(
+    "generations",
+    metadata,
+    _key("id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("weights_hash", sa.Text, nullable=False),
+    sa.Column("preprocessing_hash", sa.Text, nullable=False),
+    sa.Column("dimension", sa.Integer, nullable=False),
+    sa.Column("config", sa.JSON, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),  # records.GenerationStatus
+    sa.UniqueConstraint("name", "weights_hash", "preprocessing_hash", "dimension"),
+    sqlite_autoincrement=True,
+)
+
+embeddings = sa.Table(
+    "embeddings",
+    metadata,
+    _key("seq"),  # rises with the order of commits: writers take turns
+    _reference("generation_id", "generations.id"),
+    _reference("tracklet_id", "tracklets.id"),
+    sa.Column("vector", sa.LargeBinary, nullable=False),  # (D,) float16, little-endian
+    sa.UniqueConstraint("tracklet_id", "generation_id"),
+    # Covers the list of an index's rows without reading the vectors.
+    sa.Index("ix_embeddings_generation_id_seq_tracklet_id", "generation_id", "seq", "tracklet_id"),
+    sqlite_autoincrement=True,
+)

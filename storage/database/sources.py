@@ -1,0 +1,85 @@
+"""Statements over sources: the videos, folders and streams that were ingested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.database.schema import AnyRow, sources, tracklets
+from storage.errors import SourceNotFound
+from storage.records import CameraSummary, SourceRecord
+
+
+def find(connection: sa.Connection, camera: str, fingerprint: str) -> SourceRecord | None:
+    """The source with this fingerprint in this camera."""
+    same = (sources.c.camera == camera, sources.c.fingerprint == fingerprint)
+    row = connection.execute(sa.select(sources).where(*same)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def get(connection: sa.Connection, source_id: int) -> SourceRecord:
+    """One source.
+
+    Raises:
+        SourceNotFound: There is none with that id.
+    """
+    row = connection.execute(sa.select(sources).where(sources.c.id == source_id)).one_or_none()
+    if row is None:
+        raise SourceNotFound(f"no source has the id {source_id}: begin it first")
+    return _record(row)
+
+
+def every(connection: sa.Connection) -> list[SourceRecord]:
+    """All sources, oldest first."""
+    return [_record(row) for row in connection.execute(sa.select(sources).order_by(sources.c.id))]
+
+
+def insert(
+    connection: sa.Connection, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str
+) -> SourceRecord:
+    """A new source, status running."""
+    statement = sa.insert(sources).values(
+        camera=camera,
+        uri=uri,
+        fingerprint=fingerprint,
+        start=start,
+        settings_hash=settings_hash,
+        status="running",
+        num_frames_done=0,
+        counts={},
+    )
+    return get(connection, connection.execute(statement.returning(sources.c.id)).scalar_one())
+
+
+def update(connection: sa.Connection, source_id: int, values: Mapping[str, Any]) -> None:
+    """Sets columns of one source.
+
+    Raises:
+        SourceNotFound: There is none with that id.
+    """
+    done = connection.execute(sa.update(sources).where(sources.c.id == source_id).values(**values))
+    if done.rowcount == 0:
+        raise SourceNotFound(f"no source has the id {source_id}: begin it first")
+
+
+def cameras(connection: sa.Connection) -> list[CameraSummary]:
+    """One summary per camera, by name."""
+    statement = (
+        sa.select(
+            sources.c.camera,
+            sa.func.count(sources.c.id.distinct()),
+            sa.func.count(tracklets.c.id),
+            sa.func.min(tracklets.c.start),
+            sa.func.max(tracklets.c.end),
+        )
+        .select_from(sources.outerjoin(tracklets))
+        .group_by(sources.c.camera)
+    )
+    rows = connection.execute(statement).all()
+    return sorted((CameraSummary(*row) for row in rows), key=lambda summary: summary.camera)
+
+
+def _record(row: AnyRow) -> SourceRecord:
+    return SourceRecord(**row._mapping)

@@ -1,0 +1,199 @@
+"""Statements over tracklets and their trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from storage.database import encoding
+from storage.database.schema import (
+    AnyRow,
+    AnySelect,
+    embeddings,
+    gallery,
+    generations,
+    sources,
+    tracklets,
+    trajectories,
+)
+from storage.errors import TrackletNotFound
+from storage.records import GalleryFilter, Int32Array, NewTracklet, TrackletRecord, Trajectory
+
+PER_STATEMENT = 500
+"""Ids in one IN (...): well below the variables that either database allows."""
+
+Key = tuple[int, int]  # track_id, first frame: unique within a source
+
+_RECORD = sa.select(
+    tracklets.c.id,
+    sources.c.camera,
+    sources.c.uri.label("source"),
+    tracklets.c.start,
+    tracklets.c.end,
+    tracklets.c.num_frames,
+    tracklets.c.quality,
+    tracklets.c.track_id,
+).select_from(tracklets.join(sources))
+
+
+def chunks(ids: Iterable[int], size: int = PER_STATEMENT) -> list[list[int]]:
+    """The distinct ids in lists of at most `size`, in rising order."""
+    ordered = sorted({int(number) for number in ids})
+    return [ordered[first : first + size] for first in range(0, len(ordered), size)]
+
+
+def keys(connection: sa.Connection, source_id: int, track_ids: Iterable[int] | None = None) -> dict[Key, int]:
+    """Ids of a source's stored tracklets by key; `track_ids` narrows it to some tracks."""
+    statement = sa.select(tracklets.c.track_id, tracklets.c.first_frame, tracklets.c.id).where(
+        tracklets.c.source_id == source_id
+    )
+    narrowed = (
+        [statement]
+        if track_ids is None
+        else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
+    )
+    return {(row[0], row[1]): row[2] for each in narrowed for row in connection.execute(each)}
+
+
+def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:
+    """A new tracklet's row and trajectory; returns its id."""
+    values = {
+        "source_id": source_id,
+        "track_id": tracklet.track_id,
+        "first_frame": int(tracklet.frame_indices[0]),
+        "num_frames": len(tracklet.frame_indices),
+        "start": float(tracklet.timestamps[0]),
+        "end": float(tracklet.timestamps[-1]),
+        "quality": float(tracklet.quality),
+        "thumbnail": int(tracklet.thumbnail),
+        "crop_lengths": encoding.pack_lengths(tracklet.crops),
+        "crop_positions": encoding.pack_ints(tracklet.crop_positions),
+    }
+    tracklet_id = connection.execute(sa.insert(tracklets).returning(tracklets.c.id), values).scalar_one()
+    packed = encoding.pack_trajectory(tracklet.trajectory())
+    connection.execute(sa.insert(trajectories), {"tracklet_id": tracklet_id, "packed": packed})
+    return int(tracklet_id)
+
+
+def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
+    """`filter` as SQL over tracklets joined with sources."""
+    wanted: list[sa.ColumnElement[bool]] = []
+    if filter.cameras:
+        wanted.append(sources.c.camera.in_(sorted(filter.cameras)))
+    if filter.exclude_cameras:
+        wanted.append(sources.c.camera.not_in(sorted(filter.exclude_cameras)))
+    if filter.start is not None:
+        wanted.append(tracklets.c.end >= filter.start)
+    if filter.end is not None:
+        wanted.append(tracklets.c.start <= filter.end)
+    if filter.min_quality > 0.0:
+        wanted.append(tracklets.c.quality >= filter.min_quality)
+    if filter.exclude_span is not None:
+        camera, start, end = filter.exclude_span
+        inside = sa.and_(sources.c.camera == camera, tracklets.c.end >= start, tracklets.c.start <= end)
+        wanted.append(sa.not_(inside))
+    return wanted
+
+
+def page(
+    connection: sa.Connection,
+    thumbnail: Callable[[int], Path],
+    filter: GalleryFilter,
+    after: tuple[float, int] | None,
+    limit: int,
+) -> list[TrackletRecord]:
+    """Up to `limit` matching tracklets ordered by (start, id), behind the place `after` in that order."""
+    statement = _RECORD.where(*conditions(filter)).order_by(tracklets.c.start, tracklets.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(sa.tuple_(tracklets.c.start, tracklets.c.id) > sa.tuple_(*after))
+    return [_record(row, thumbnail) for row in connection.execute(statement)]
+
+
+def records(
+    connection: sa.Connection, thumbnail: Callable[[int], Path], ids: Iterable[int]
+) -> dict[int, TrackletRecord]:
+    """The tracklets among `ids` that exist."""
+    found = {}
+    for some in chunks(ids):
+        for row in connection.execute(_RECORD.where(tracklets.c.id.in_(some))):
+            found[row.id] = _record(row, thumbnail)
+    return found
+
+
+def crops(connection: sa.Connection, tracklet_id: int) -> tuple[Int32Array, Int32Array]:
+    """(K,) bytes of each crop, (K,) position of each crop among the frames."""
+    row = _one(connection, tracklet_id, sa.select(tracklets.c.crop_lengths, tracklets.c.crop_positions))
+    return encoding.unpack_ints(row[0]), encoding.unpack_ints(row[1])
+
+
+def trajectory(connection: sa.Connection, tracklet_id: int) -> Trajectory:
+    """A tracklet's boxes."""
+    statement = sa.select(trajectories.c.packed).select_from(tracklets.join(trajectories))
+    return encoding.unpack_trajectory(_one(connection, tracklet_id, statement)[0])
+
+
+def existing(connection: sa.Connection, ids: Iterable[int]) -> set[int]:
+    """Those of `ids` that have a row."""
+    return {
+        row[0]
+        for some in chunks(ids)
+        for row in connection.execute(sa.select(tracklets.c.id).where(tracklets.c.id.in_(some)))
+    }
+
+
+def between(connection: sa.Connection, shelf: range) -> set[int]:
+    """The ids within a range that have a row."""
+    inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop)
+    return set(connection.scalars(sa.select(tracklets.c.id).where(inside)))
+
+
+def all_ids(connection: sa.Connection) -> Iterator[int]:
+    """Every id, in rising order, streamed."""
+    statement = sa.select(tracklets.c.id).order_by(tracklets.c.id)
+    yield from connection.scalars(statement, execution_options={"yield_per": 10_000})
+
+
+def of_source(connection: sa.Connection, source_id: int) -> list[int]:
+    """The ids of one source's tracklets."""
+    return list(connection.scalars(sa.select(tracklets.c.id).where(tracklets.c.source_id == source_id)))
+
+
+def delete(connection: sa.Connection, ids: Sequence[int]) -> int:
+    """Deletes rows with their trajectories and all embeddings; returns how many there were."""
+    deleted = 0
+    for some in chunks(ids):
+        deleted += connection.execute(sa.delete(tracklets).where(tracklets.c.id.in_(some))).rowcount
+    if deleted:
+        bump_revision(connection)
+    return deleted
+
+
+def bump_revision(connection: sa.Connection) -> None:
+    """Tells every index that reading new rows alone is not enough."""
+    connection.execute(sa.update(gallery).values(revision=gallery.c.revision + 1))
+
+
+def counts(connection: sa.Connection) -> dict[str, int]:
+    """How much the gallery holds; embeddings are those of the current generation."""
+    current = sa.select(generations.c.id).where(generations.c.status == "current").scalar_subquery()
+    statements = {
+        "tracklets": sa.select(sa.func.count()).select_from(tracklets),
+        "sources": sa.select(sa.func.count()).select_from(sources),
+        "cameras": sa.select(sa.func.count(sources.c.camera.distinct())),
+        "embeddings": sa.select(sa.func.count(embeddings.c.seq)).where(embeddings.c.generation_id == current),
+        "generations": sa.select(sa.func.count()).select_from(generations),
+    }
+    return {name: connection.execute(statement).scalar_one() for name, statement in statements.items()}
+
+
+def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> AnyRow:
+    row = connection.execute(statement.where(tracklets.c.id == tracklet_id)).one_or_none()
+    if row is None:
+        raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
+    return row
+
+
+def _record(row: AnyRow, thumbnail: Callable[[int], Path]) -> TrackletRecord:
+    return TrackletRecord(**row._mapping, thumbnail=thumbnail(row.id))

@@ -1,0 +1,479 @@
+"""The gallery: the only door to what is kept (tracklets, their crops and embeddings, search over them)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from storage import intake, upkeep
+from storage.database import generations as vectors
+from storage.database import sources
+from storage.database import tracklets as rows
+from storage.database.engine import Database
+from storage.errors import (
+    DatabaseUnavailable,
+    GalleryDamaged,
+    GalleryError,
+    GalleryFull,
+    GalleryMismatch,
+    GalleryNotFound,
+    GalleryReadOnly,
+    GenerationChanged,
+    GenerationIncomplete,
+    GenerationNotFound,
+    NewerSchema,
+    OlderSchema,
+    SourceNotFound,
+    TrackletNotFound,
+    WrongEmbedder,
+)
+from storage.folder import FolderMark, GalleryFolder
+from storage.media import MediaFolder
+from storage.opening import open_parts
+from storage.records import (
+    CameraSummary,
+    EmbedderSpec,
+    Float32Array,
+    GalleryFilter,
+    Generation,
+    Hit,
+    Int32Array,
+    NewTracklet,
+    SourceRecord,
+    TrackletRecord,
+    Trajectory,
+    camera_name,
+    unit_vectors,
+)
+from storage.search import GalleryIndex
+from storage.snapshot import SnapshotFolder
+
+__all__ = [
+    "EVERYTHING",
+    "DatabaseUnavailable",
+    "Gallery",
+    "GalleryDamaged",
+    "GalleryError",
+    "GalleryFull",
+    "GalleryMismatch",
+    "GalleryNotFound",
+    "GalleryReadOnly",
+    "GenerationChanged",
+    "GenerationIncomplete",
+    "GenerationNotFound",
+    "NewerSchema",
+    "OlderSchema",
+    "SourceNotFound",
+    "TrackletNotFound",
+    "WrongEmbedder",
+]
+
+EVERYTHING = GalleryFilter()
+
+_PAGE = 1000
+_SEARCH_ATTEMPTS = 5
+
+
+class Gallery:
+    """One gallery: a folder, and a database in it (SQLite) or elsewhere (PostgreSQL). Made by `Gallery.open`.
+
+    Any number of processes may open it at once, and any number of threads may use one object. What one of
+    them committed, the next call of every other one sees. Writers take turns.
+
+    Attributes:
+        folder: Absolute path.
+        work_folder: Scratch space of running ingests; the gallery never looks into it.
+        uuid: Tells galleries apart.
+        backend: "sqlite" or "postgresql".
+        read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
+    """
+
+    def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
+        self.folder = folder.root
+        self.work_folder = folder.work
+        self.uuid = mark.uuid
+        self.backend = mark.backend
+        self.read_only = database.read_only
+        self._database = database
+        self._media = MediaFolder(folder.media)
+        self._snapshots = SnapshotFolder(folder.index)
+        self._index = GalleryIndex(database, self._snapshots, mark.uuid)
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, url: str | None = None, create: bool = False, read_only: bool = False
+    ) -> Gallery:
+        """Opens the gallery at `folder`. Close it after use, or use it in a `with` statement.
+
+        Args:
+            folder: Where the crops lie, and the database unless it is PostgreSQL.
+            url: Of a PostgreSQL database, for example "postgresql+psycopg://user:password@host/name".
+            create: Make the gallery if there is none.
+            read_only: Refuse writes. A gallery on a disk that cannot be written is opened so by itself.
+
+        Raises:
+            GalleryNotFound: There is none and `create` is not set.
+            GalleryMismatch: The URL is missing, superfluous or unusable, or of another gallery's database.
+            NewerSchema: A newer Retrace made the database.
+            OlderSchema: An older Retrace made it, and opened for reading it cannot be upgraded.
+            GalleryDamaged: A file is missing or is not what it should be.
+            DatabaseUnavailable: The database server does not answer.
+            GalleryFull: The disk is full.
+        """
+        place = GalleryFolder(Path(folder).absolute())
+        return cls(place, *open_parts(place, url, create=create, read_only=read_only))
+
+    def close(self) -> None:
+        """Saves the index snapshot if worth while, and closes every connection."""
+        try:
+            self._index.close()
+        finally:
+            self._database.close()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Sources
+
+    def begin_source(
+        self, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str
+    ) -> SourceRecord:
+        """The source with this fingerprint in this camera: as it stands if it is known, else a new one.
+
+        Args:
+            uri: Where it was found, for people to read.
+            fingerprint: Of its content or address.
+            start: Time of its first frame, seconds UTC.
+            settings_hash: Of everything that shapes its tracklets.
+
+        Raises:
+            ValueError: The camera's name cannot be kept, or `start` is not a finite number.
+        """
+        camera = camera_name(camera)
+        if not np.isfinite(start):
+            raise ValueError(f"start must be seconds UTC, got {start}")
+        with self._database.reading() as connection:
+            found = sources.find(connection, camera, fingerprint)
+        if found is not None:
+            return found
+        readable = _readable(uri)
+        with self._database.writing() as connection:
+            found = sources.find(connection, camera, fingerprint)  # another process may have been quicker
+            return found or sources.insert(
+                connection, camera, readable, fingerprint, float(start), settings_hash
+            )
+
+    def restart_source(
+        self,
+        source_id: int,
+        *,
+        settings_hash: str | None = None,
+        start: float | None = None,
+        uri: str | None = None,
+    ) -> SourceRecord:
+        """Deletes all that a source gave (rows, embeddings, crops) in one transaction and sets it to running.
+
+        Args:
+            settings_hash, start, uri: What to remember from now on; None leaves it as it is.
+        """
+        values: dict[str, Any] = {"status": "running", "num_frames_done": 0, "counts": {}}
+        new = {"settings_hash": settings_hash, "start": start, "uri": None if uri is None else _readable(uri)}
+        values |= {name: value for name, value in new.items() if value is not None}
+        with self._database.writing() as connection:
+            sources.update(connection, source_id, values)
+            ids = rows.of_source(connection, source_id)
+            rows.delete(connection, ids)
+            record = sources.get(connection, source_id)
+        if ids:
+            upkeep.remove_traces(self._database, self._media, self._snapshots, ids)
+            self._index.refresh_if_loaded()
+        return record
+
+    def stored_tracklets(self, source_id: int) -> set[tuple[int, int]]:
+        """(track_id, first frame) of each stored tracklet of a source: what a resumed run may skip."""
+        with self._database.reading() as connection:
+            return set(rows.keys(connection, source_id))
+
+    def update_source(self, source_id: int, num_frames_done: int) -> None:
+        """Notes how far the run has come."""
+        with self._database.writing() as connection:
+            sources.update(connection, source_id, {"num_frames_done": num_frames_done})
+
+    def finish_source(self, source_id: int, counts: Mapping[str, Any]) -> None:
+        """Sets a source to complete. `counts` must be JSON."""
+        with self._database.writing() as connection:
+            sources.update(connection, source_id, {"status": "complete", "counts": dict(counts)})
+
+    def sources(self) -> list[SourceRecord]:
+        """All sources, oldest first."""
+        with self._database.reading() as connection:
+            return sources.every(connection)
+
+    # Tracklets
+
+    def add_tracklets(
+        self, source_id: int, tracklets: Sequence[NewTracklet], spec: EmbedderSpec
+    ) -> list[int]:
+        """Stores finished tracklets with crops and embeddings: all of them or, if anything fails, none.
+
+        A tracklet that is stored already (same source, track_id and first frame) stays as it is. The first
+        tracklets of an empty gallery make `spec` its current generation.
+
+        Args:
+            spec: What made the embeddings.
+
+        Returns:
+            The id of each tracklet, in the order given.
+
+        Raises:
+            GenerationChanged: The gallery's current embeddings are by another model.
+            SourceNotFound: The source does not exist (any more).
+            ValueError: An embedding has another length than `spec` says.
+            GalleryFull: The disk is full.
+        """
+        if not tracklets:
+            return []
+        return intake.add_tracklets(self._database, self._media, source_id, tracklets, spec)
+
+    def tracklets(
+        self, filter: GalleryFilter = EVERYTHING, *, after_id: int | None = None, limit: int | None = None
+    ) -> Iterator[TrackletRecord]:
+        """Tracklets that pass the filter, ordered by (start, id), read page by page as they are asked for.
+
+        Args:
+            after_id: Begin behind this tracklet.
+            limit: At most so many.
+
+        Raises:
+            TrackletNotFound: `after_id` does not exist (any more).
+        """
+        after: tuple[float, int] | None = None
+        if after_id is not None:
+            after = (self.tracklet(after_id).start, after_id)
+        while limit is None or limit > 0:
+            size = _PAGE if limit is None else min(limit, _PAGE)
+            with self._database.reading() as connection:
+                page = rows.page(connection, self._media.thumbnail, filter, after, size)
+            yield from page
+            if len(page) < size:
+                return
+            after = (page[-1].start, page[-1].id)
+            limit = None if limit is None else limit - len(page)
+
+    def tracklet(self, tracklet_id: int) -> TrackletRecord:
+        """One tracklet.
+
+        Raises:
+            TrackletNotFound: It does not exist (any more); likewise below.
+        """
+        with self._database.reading() as connection:
+            found = rows.records(connection, self._media.thumbnail, [tracklet_id])
+        if tracklet_id not in found:
+            raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
+        return found[tracklet_id]
+
+    def trajectory(self, tracklet_id: int) -> Trajectory:
+        """Where a tracklet was, frame by frame."""
+        with self._database.reading() as connection:
+            return rows.trajectory(connection, tracklet_id)
+
+    def crops(self, tracklet_id: int, which: Sequence[int] | None = None) -> list[bytes]:
+        """The JPEG crops of a tracklet in time order, or those numbered `which`, in that order.
+
+        Raises:
+            GalleryDamaged: Their file is missing or cut short.
+            IndexError: `which` names a crop that does not exist.
+        """
+        with self._database.reading() as connection:
+            lengths, _ = rows.crops(connection, tracklet_id)
+        return self._media.read(tracklet_id, lengths, which)
+
+    def crop_positions(self, tracklet_id: int) -> Int32Array:
+        """(K,) position of each crop among the frames of the trajectory."""
+        with self._database.reading() as connection:
+            return rows.crops(connection, tracklet_id)[1]
+
+    def embedding(self, tracklet_id: int, generation: int | None = None) -> Float32Array:
+        """(D,) float32, norm 1: the stored embedding, of the current generation unless one is named."""
+        with self._database.reading() as connection:
+            if generation is not None:
+                return vectors.vector(connection, tracklet_id, vectors.get(connection, generation))
+            current = vectors.with_status(connection, "current")
+            if current is None:
+                raise TrackletNotFound(
+                    f"no tracklet has the id {tracklet_id}: the gallery is empty, run ingest first"
+                )
+            return vectors.vector(connection, tracklet_id, current)
+
+    def delete_tracklets(self, ids: Iterable[int]) -> int:
+        """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
+
+        Other processes leave them out from their next call on. Ids that do not exist are ignored.
+
+        Returns:
+            How many there were.
+        """
+        deleted = upkeep.delete_tracklets(self._database, self._media, self._snapshots, ids)
+        self._index.refresh_if_loaded()
+        return deleted
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of tracklets, sources, cameras, embeddings (of the current generation) and generations."""
+        with self._database.reading() as connection:
+            return rows.counts(connection)
+
+    def cameras(self) -> list[CameraSummary]:
+        """One summary per camera, by name."""
+        with self._database.reading() as connection:
+            return sources.cameras(connection)
+
+    def sweep(self, *, grace_s: float = 3600.0, now: float | None = None) -> dict[str, int]:
+        """Removes what processes that died left behind; safe beside a running ingest.
+
+        Args:
+            grace_s: Unfinished files younger than this may belong to a running process and stay.
+            now: Seconds UTC; None asks the clock.
+
+        Returns:
+            "files_removed", and "tracklets_without_crops": rows whose files somebody else removed.
+        """
+        before = (time.time() if now is None else now) - grace_s
+        return upkeep.sweep(self._database, self._media, self._snapshots, before)
+
+    # Search
+
+    def search(
+        self,
+        queries: npt.NDArray[np.float32],
+        spec: EmbedderSpec,
+        top_k: int,
+        filter: GalleryFilter = EVERYTHING,
+    ) -> list[list[Hit]]:
+        """The most similar tracklets, of all that any process had committed before the call.
+
+        Args:
+            queries: (Q, D) float32, norm 1.
+            spec: What made the queries; must be what made the gallery's current embeddings.
+            top_k: How many per query, at least 1.
+            filter: Look only at these.
+
+        Returns:
+            For each query at most `top_k` hits by falling similarity, equal ones by rising id.
+
+        Raises:
+            WrongEmbedder: The current embeddings are by another model.
+            ValueError: `queries` or `top_k` is not as described.
+        """
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        checked = unit_vectors(queries, spec.dimension)
+        checked = checked / np.linalg.norm(checked, axis=1, keepdims=True)
+        for attempt in range(_SEARCH_ATTEMPTS):
+            ranked = self._index.search(checked, spec, top_k, filter)
+            wanted = {int(number) for ids, _ in ranked for number in ids}
+            with self._database.reading() as connection:
+                found = rows.records(connection, self._media.thumbnail, wanted)
+            if len(found) == len(wanted) or attempt == _SEARCH_ATTEMPTS - 1:
+                break  # else some were deleted in between: others take their places
+        return [
+            [
+                Hit(found[int(number)], float(score))
+                for number, score in zip(ids, scores, strict=True)
+                if number in found
+            ]
+            for ids, scores in ranked
+        ]
+
+    # Generations
+
+    def current_generation(self) -> Generation | None:
+        """The generation that searches use; None before the first tracklet."""
+        with self._database.reading() as connection:
+            return vectors.with_status(connection, "current")
+
+    def generations(self) -> list[Generation]:
+        """All generations, oldest first."""
+        with self._database.reading() as connection:
+            return vectors.every(connection)
+
+    def begin_generation(self, spec: EmbedderSpec) -> Generation:
+        """The generation of `spec`, made (status building) if there is none: begins or resumes a re-index."""
+        with self._database.writing() as connection:
+            return vectors.begin(connection, spec)
+
+    def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
+        """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
+
+        Raises:
+            GenerationNotFound: It does not exist (any more); likewise below.
+        """
+        with self._database.reading() as connection:
+            vectors.get(connection, generation_id)
+            return vectors.missing(connection, generation_id, after_id, limit)
+
+    def add_embeddings(
+        self, generation_id: int, ids: Sequence[int], embeddings: npt.NDArray[np.float32]
+    ) -> int:
+        """Adds embeddings (N, D), norm 1, to a generation.
+
+        Returns:
+            How many were added: not those of tracklets that have one already or were deleted meanwhile.
+        """
+        if len(ids) != len(embeddings):
+            raise ValueError(f"expected one embedding per id, got {len(embeddings)} for {len(ids)} ids")
+        with self._database.writing() as connection:
+            checked = unit_vectors(embeddings, vectors.get(connection, generation_id).spec.dimension)
+            return vectors.add(connection, generation_id, ids, checked)
+
+    def stored_embeddings(
+        self, generation_id: int, *, batch_size: int = 8192
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Float32Array]]:
+        """All embeddings of a generation in batches: ids (N,), vectors (N, D) of norm 1."""
+        last_seq = 0
+        while True:
+            with self._database.reading() as connection:
+                generation = vectors.get(connection, generation_id)
+                last_seq, ids, batch = vectors.stored(connection, generation, last_seq, batch_size)
+            if ids:
+                yield np.array(ids, np.int64), batch
+            if len(ids) < batch_size:
+                return
+
+    def switch_generation(self, generation_id: int, *, allowed_missing: int = 0) -> None:
+        """Makes a generation the current one, in one transaction; the one before stays for a rollback.
+
+        Args:
+            allowed_missing: How many tracklets may lack an embedding in it; those are not found any more.
+
+        Raises:
+            GenerationIncomplete: More tracklets lack one.
+        """
+        with self._database.writing() as connection:
+            vectors.switch(connection, generation_id, allowed_missing)
+
+    def rollback_generation(self) -> Generation:
+        """Exchanges the current and the previous generation in one transaction; returns the new current.
+
+        Tracklets that came in since the switch are not found until a re-index with that model adds them.
+
+        Raises:
+            GenerationNotFound: There is no previous one.
+        """
+        with self._database.writing() as connection:
+            return vectors.roll_back(connection)
+
+
+def _readable(text: str) -> str:
+    """`text` as a database can keep it: bytes of a file name that are not UTF-8 become escapes."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,152 @@
+"""Exact cosine search over vectors by id: FAISS finds candidates, float64 scores decide, ids break ties."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from storage.records import Float32Array, Float64Array
+
+_faiss: Any = faiss  # its stubs describe the constructors of C++, not those of Python
+
+IdArray = npt.NDArray[np.int64]
+Ranked = tuple[IdArray, Float64Array]
+"""Ids and similarities of one query, best first."""
+
+_SCAN_ROWS = 2048  # so few are scored one by one: quicker than a selector
+_SCAN_TOP_K = 1024  # FAISS keeps a heap per query, slow for long lists
+_BLOCK_ROWS = 8192
+_BLOCK_QUERIES = 16
+_SPARE = 16  # candidates beyond top_k, so that float32 rounding cannot push one out
+_FLOAT32_SLACK = 4e-6  # of a float32 inner product of unit vectors, generously
+_DECIMALS = 6  # float16 vectors mean nothing beyond; equal vectors score equal
+
+
+class VectorIndex:
+    """Unit vectors in memory, found by inner product.
+
+    Not locked: one thread may write while no other reads; any number may read at once.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def ids(self) -> IdArray:
+        """(N,) int64, a copy."""
+        return np.asarray(faiss.vector_to_array(self._index.id_map), np.int64)
+
+    def add(self, ids: IdArray, vectors: Float32Array) -> None:
+        """Adds vectors (N, D) of norm 1 under ids (N,) that the index does not have."""
+        if len(ids):
+            self._index.add_with_ids(np.ascontiguousarray(vectors), ids)
+
+    def remove(self, ids: IdArray) -> None:
+        """Removes vectors; ids that the index does not have are ignored."""
+        if len(ids):
+            self._index.remove_ids(ids)
+
+    def vectors(self, ids: IdArray) -> Float32Array:
+        """(N, D) float32; every id must be in the index."""
+        if not len(ids):
+            return np.zeros((0, self.dimension), np.float32)
+        return np.asarray(self._index.reconstruct_batch(ids))
+
+    def search(self, queries: Float32Array, top_k: int, keep: IdArray | None = None) -> list[Ranked]:
+        """The most similar vectors.
+
+        Args:
+            queries: (Q, D) float32, norm 1.
+            top_k: How many per query, at least 1.
+            keep: Look only at these ids, all in the index; None looks at all.
+
+        Returns:
+            For each query at most `top_k` ids with their cosine in [-1, 1]: falling cosine, then rising id.
+        """
+        num_rows = len(self) if keep is None else len(keep)
+        top_k = min(top_k, num_rows)
+        if top_k == 0 or not len(queries):
+            return [(np.zeros(0, np.int64), np.zeros(0)) for _ in queries]
+        if num_rows <= _SCAN_ROWS or top_k > _SCAN_TOP_K:
+            return self._scan(queries, top_k, keep)
+        num_candidates = min(top_k + _SPARE, num_rows)
+        scores, ids = self._index.search(queries, num_candidates, params=_selection(keep))
+        ranked = []
+        for query, row_scores, row_ids in zip(queries, scores, ids, strict=True):
+            found = row_ids[row_ids >= 0]
+            best = _best(found, self._score(query[None], found)[0], top_k)
+            # Rows left out score at most as the last candidate. If one may belong in, look at every row.
+            if num_candidates < num_rows and best[1][-1] <= float(row_scores[-1]) + _FLOAT32_SLACK:
+                best = self._scan(query[None], top_k, keep)[0]
+            ranked.append(best)
+        return ranked
+
+    def write(self, file: Path) -> None:
+        """Writes the index to a file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        try:
+            faiss.write_index(self._index, str(file))
+        except RuntimeError as error:  # what FAISS raises for every failure
+            raise OSError(f"{file} cannot be written: {error}") from error
+
+    @classmethod
+    def read(cls, file: Path, dimension: int) -> VectorIndex:
+        """An index from a file that `write` made.
+
+        Raises:
+            ValueError: The file holds something else.
+        """
+        try:
+            stored = faiss.read_index(str(file))
+        except RuntimeError as error:
+            raise ValueError(f"{file} is not an index") from error
+        if not isinstance(stored, faiss.IndexIDMap2) or stored.d != dimension:
+            raise ValueError(f"{file} is not an index of {dimension} dimensions")
+        index = cls(dimension)
+        index._index = stored
+        return index
+
+    def _scan(self, queries: Float32Array, top_k: int, keep: IdArray | None) -> list[Ranked]:
+        ids = self.ids if keep is None else keep
+        ranked: list[Ranked] = []
+        for first in range(0, len(queries), _BLOCK_QUERIES):
+            scores = self._score(queries[first : first + _BLOCK_QUERIES], ids)
+            ranked.extend(_best(ids, row, top_k) for row in scores)
+        return ranked
+
+    def _score(self, queries: Float32Array, ids: IdArray) -> Float64Array:
+        """(Q, N) cosines, rounded, computed so that they do not depend on how the candidates were found."""
+        scores = np.empty((len(queries), len(ids)))
+        columns = queries.astype(np.float64).T  # (D, Q)
+        for first in range(0, len(ids), _BLOCK_ROWS):
+            rows = self.vectors(ids[first : first + _BLOCK_ROWS]).astype(np.float64)  # (N, D)
+            scores[:, first : first + _BLOCK_ROWS] = (rows @ columns).T
+        return np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
+
+
+def _best(ids: IdArray, scores: Float64Array, top_k: int) -> Ranked:
+    if len(ids) > top_k:
+        threshold = np.partition(scores, len(scores) - top_k)[len(scores) - top_k]
+        in_question = scores >= threshold
+        ids, scores = ids[in_question], scores[in_question]
+    order = np.lexsort((ids, -scores))[:top_k]
+    return ids[order], scores[order]
+
+
+def _selection(keep: IdArray | None) -> Any:
+    if keep is None:
+        return None
+    wanted = np.zeros(int(keep.max()) + 1, bool)
+    wanted[keep] = True
+    return _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little")))

@@ -1,0 +1,1 @@
+"""Learning embedding weights; never touches a gallery."""
