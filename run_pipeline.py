@@ -484,7 +484,9 @@ def _config(
         raise ValueError(f"--detector-weights belongs to the detector yolo, not to {detector.name}")
     model = config.embedder
     if embedder is not None and embedder != model.name:
-        model = PluginSettings(name=embedder)
+        from pipeline.embedding import named_embedder
+
+        model = named_embedder(embedder)
     return config.replace(detector=detector, embedder=model.updated(weights=embedder_weights))
 
 

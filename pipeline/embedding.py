@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.preprocess import clip_indices
-from models.ste_nvan import VARIANTS
 from pipeline import plugins
-from pipeline.plugins import PluginSettings
+from pipeline.plugins import PluginSettings, UnknownPlugin
 from pipeline.tracklets import decode_jpeg
 from pipeline.types import Image
 from storage.errors import WrongEmbedder
@@ -42,11 +41,25 @@ class Embedder(Protocol):
         """(N, D) float32, not normalised, of N clips of 8 RGB crops of any size."""
 
 
+def named_embedder(name: str) -> PluginSettings:
+    """Settings of an embedder by its plug-in's name or by a variant of the STE-NVAN family (`nvan`, ...).
+
+    Raises:
+        UnknownPlugin: neither; the message lists both.
+    """
+    names = plugins.available("embedders")
+    if name in names:
+        return PluginSettings(name=name)
+    from models.ste_nvan import VARIANTS
+
+    if name in VARIANTS:
+        return PluginSettings.model_validate({"name": "ste_nvan", "variant": name})
+    variants = ", ".join(sorted(VARIANTS))
+    raise UnknownPlugin(f"no embedder named '{name}'; there are: {', '.join(names)}; and the variants {variants}")
+
+
 def build_embedder(settings: PluginSettings) -> Embedder:
-    """Load an embedder; a variant's name (`nvan`, `ste_nvan`, ...) stands for the STE-NVAN family."""
-    if settings.name in VARIANTS and settings.name not in plugins.available("embedders"):
-        options = settings.options() | {"variant": settings.name}
-        settings = PluginSettings.model_validate({"name": "ste_nvan"} | options)
+    """Load an embedder."""
     embedder: Embedder = plugins.build("embedders", settings)
     return embedder
 

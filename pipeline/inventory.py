@@ -63,8 +63,8 @@ def of_model(variant: str) -> dict[str, Any]:
     from models.complexity import count_multiply_adds
     from models.ste_nvan import build
 
-    model = build(variant)
-    clip = (1, 8, 3, 256, 128)
+    model = build(variant).eval()
+    clip = (8, 3, 256, 128)
     return {
         "variant": variant,
         "clip": "8 x 3 x 256 x 128",
