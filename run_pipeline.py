@@ -362,7 +362,9 @@ def demo(
 @weights_app.command("list")
 def weights_list(as_json: Json = False) -> None:
     """Every weight with a card, and whether it is on this machine."""
-    rows = weight_files.inventory()
+    from pipeline import inventory
+
+    rows = inventory.of_weights()
     if as_json:
         _print_json(rows)
         return

@@ -6,14 +6,12 @@ python benchmarks/tracking.py --video vtest.avi --ground-truth gt.txt [--weights
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ["YOLO_AUTOINSTALL"] = "false"
 
 import numpy as np
 
@@ -22,12 +20,14 @@ from models import weights
 from pipeline.config import load_config
 from pipeline.export import export
 from pipeline.ingest import ingest
+from pipeline.offline import keep_ultralytics_offline
 from pipeline.video import SourceSpec, open_source
 from storage.gallery import Gallery
 
 
 def plain_ultralytics(video: Path, name: str, tracker: str, image_size: int | None) -> Tracks:
     """`YOLO.track` as its documentation shows it, persons only, with the weight's own image size and NMS."""
+    keep_ultralytics_offline()
     from ultralytics import YOLO
 
     resolved = weights.resolve(name, "detector")
@@ -96,7 +96,8 @@ def main() -> None:
                 s = score_tracking(truth, run(), num_frames)
                 print(
                     f"| {Path(name).name} | {who} | {s.idf1:.3f} | {s.mota:.3f} | {s.hota:.3f} | "
-                    f"{s.recall:.3f} | {s.precision:.3f} | {s.id_switches} | {s.num_tracks} | {perf_counter() - begin:.0f} |",
+                    f"{s.recall:.3f} | {s.precision:.3f} | {s.id_switches} | {s.num_tracks} | "
+                    f"{perf_counter() - begin:.0f} |",
                     flush=True,
                 )
 

@@ -57,7 +57,7 @@ def clip_indices(num_frames: int, clip_length: int = 8) -> NDArray[np.int64]:
     """
     interval = _interval(num_frames, clip_length)
     starts = np.arange(clip_length, dtype=np.int64) * interval
-    return np.minimum(starts + np.arange(interval, dtype=np.int64)[:, None], num_frames - 1)
+    return np.asarray(np.minimum(starts + np.arange(interval, dtype=np.int64)[:, None], num_frames - 1))
 
 
 def _interval(num_frames: int, clip_length: int) -> int:

@@ -45,7 +45,7 @@ def run_demo(folder: Path, video: Path | None, config: Config, hooks: Hooks) -> 
     if not given.is_file():
         raise VideoSourceError(f"there is no video {given}")
     halves = [folder / "camera-1.mp4", folder / "camera-2.mp4"]
-    starts = _cut(given, halves, hooks)
+    starts = cut_in_two(given, halves, hooks)
     specs = [
         SourceSpec(path.stem, str(path), START + start) for path, start in zip(halves, starts, strict=True)
     ]
@@ -123,7 +123,7 @@ def _run(command: list[str], folder: Path) -> None:
         raise RuntimeError(f"{command[0]} failed ({last}): pass --video FILE instead")
 
 
-def _cut(video: Path, halves: list[Path], hooks: Hooks) -> list[float]:
+def cut_in_two(video: Path, halves: list[Path], hooks: Hooks) -> list[float]:
     """Write the two halves as H.264 and return their starts in seconds from the video's."""
     source = open_source(SourceSpec("demo", str(video), 0.0), VideoSettings(analysis_fps=None))
     frames = round((source.duration_s or 0) * source.frame_rate)

@@ -54,8 +54,8 @@ def named_embedder(name: str) -> PluginSettings:
 
     if name in VARIANTS:
         return PluginSettings.model_validate({"name": "ste_nvan", "variant": name})
-    variants = ", ".join(sorted(VARIANTS))
-    raise UnknownPlugin(f"no embedder named '{name}'; there are: {', '.join(names)}; and the variants {variants}")
+    known = ", ".join([*names, *sorted(VARIANTS.keys() - set(names))])
+    raise UnknownPlugin(f"no embedder named '{name}'; there are: {known}")
 
 
 def build_embedder(settings: PluginSettings) -> Embedder:

@@ -191,7 +191,7 @@ def _run(
         finally:
             for run in runs:
                 run.close()
-    seconds["decode"] = pool.decode_s
+    seconds["decode"], seconds["wait for decode"] = pool.decode_s, pool.wait_s
     seconds["embed"], seconds["write"] = writer.embed_s, writer.write_s
     return seconds
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from typing import Any
 
+from models import weights
 from pipeline import plugins
 from pipeline.export import iso
 from pipeline.reindex import status
@@ -72,6 +73,28 @@ def of_model(variant: str) -> dict[str, Any]:
         "multiply_adds": count_multiply_adds(model, clip),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+
+
+def of_weights() -> list[dict[str, Any]]:
+    """Every weight with a card, where it is on this machine, and the default detector marked."""
+    rows = []
+    for card in weights.list_cards():
+        try:
+            here: str | None = str(weights.resolve(card.name, card.kind).path)
+        except weights.MissingWeights:
+            here = None
+        rows.append(
+            {
+                "name": card.name,
+                "kind": card.kind,
+                "default": card.name == weights.DEFAULT_DETECTOR,
+                "licence": card.licence,
+                "sha256": card.sha256,
+                "here": here,
+                "measured": card.measured,
+            }
+        )
+    return rows
 
 
 def of_installation() -> dict[str, Any]:

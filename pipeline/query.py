@@ -276,7 +276,7 @@ def _cut(image: Image, box: Any, name: str) -> Image:
 
 def _is_person_shaped(image: Image) -> bool:
     low, high = PERSON_SHAPE
-    return low <= image.shape[0] / image.shape[1] <= high
+    return bool(low <= image.shape[0] / image.shape[1] <= high)
 
 
 def _spread(crops: Sequence[Image], wanted: int = 8) -> list[Image]:

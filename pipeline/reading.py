@@ -67,13 +67,17 @@ class ReaderPool:
 
     The open sources take strict turns, one frame each: every camera gets its fair share, and which frames
     share a batch does not depend on the speed of the machine.
+
+    Attributes:
+        decode_s: seconds the decoding threads took, of the sources that have ended.
+        wait_s: seconds the caller waited for them.
     """
 
     def __init__(self, sources: Sequence[Source], num_open: int) -> None:
         self._waiting = deque(sources)
         self._num_open = num_open
         self._open: deque[Reader] = deque()
-        self.decode_s = 0.0
+        self.decode_s = self.wait_s = 0.0
 
     def __enter__(self) -> ReaderPool:
         return self
@@ -94,7 +98,9 @@ class ReaderPool:
             ended: list[Source] = []
             while self._open and len(batch) < size:
                 reader = self._open[0]
+                begin = perf_counter()
                 frame = reader.next()
+                self.wait_s += perf_counter() - begin
                 if frame is None:
                     self._open.popleft()
                     self.decode_s += reader.decode_s

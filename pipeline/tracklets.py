@@ -122,7 +122,7 @@ def quality(xyxy: Boxes, confidence: npt.NDArray[np.float32]) -> float:
     ranking aid, not a probability.
     """
     size = min(1.0, float(np.median(_heights(xyxy))) / FULL_QUALITY_HEIGHT_PX)
-    return float(confidence.mean()) * size**0.5
+    return float(confidence.mean() * np.sqrt(size))
 
 
 def encode_crop(image: Image, box: npt.NDArray[np.float32], settings: TrackletSettings) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from models.checkpoint import file_sha256
@@ -59,13 +60,13 @@ def read_boxes(path: Path) -> dict[int, Detections]:
             f"{path} has {rows.shape[1]} columns; a MOT file has frame,id,left,top,width,height,..."
         )
     confidence = rows[:, 6] if rows.shape[1] > 6 else np.ones(len(rows))
-    confidence = np.where(confidence < 0, 1.0, confidence).astype(np.float32)  # -1: not given
+    given: npt.NDArray[np.float32] = np.where(confidence < 0, 1.0, confidence).astype(np.float32)  # -1: not
     xyxy = np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1).astype(np.float32)
     frames = rows[:, 0].astype(np.int64) - 1
     order = np.argsort(frames, kind="stable")
     numbers, starts = np.unique(frames[order], return_index=True)
     groups = np.split(order, starts[1:])
-    return {int(n): Detections(xyxy[rows], confidence[rows]) for n, rows in zip(numbers, groups, strict=True)}
+    return {int(n): Detections(xyxy[rows], given[rows]) for n, rows in zip(numbers, groups, strict=True)}
 
 
 def build(config: Config) -> MotFileDetector:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from models import weights
 from pipeline.config import Settings
+from pipeline.offline import keep_ultralytics_offline
 from pipeline.types import Detections, Frame, clip_to_frame
 
 
@@ -36,9 +36,7 @@ class YoloDetector:
 
     def __init__(self, config: Config) -> None:
         resolved = weights.resolve(config.weights, "detector", trust=config.trust_weights)
-        # Must be set before the import: Ultralytics would install and download on its own.
-        os.environ["YOLO_AUTOINSTALL"] = "false"
-        os.environ.setdefault("YOLO_OFFLINE", "true")
+        keep_ultralytics_offline()
         from ultralytics import YOLO
 
         card = resolved.card

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.offline import keep_ultralytics_offline
 from pipeline.trackers import bytetrack
 from pipeline.trackers._ultralytics import UltralyticsTracker
 
@@ -20,6 +21,7 @@ class Config(bytetrack.Config):
 
 def build(config: Config, *, frame_rate: float) -> UltralyticsTracker:
     """A tracker for one camera; see `bytetrack.build`."""
+    keep_ultralytics_offline()
     from ultralytics.trackers.bot_sort import BOTSORT
 
     return UltralyticsTracker(

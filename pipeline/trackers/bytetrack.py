@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline.config import Settings
+from pipeline.offline import keep_ultralytics_offline
 from pipeline.trackers._ultralytics import UltralyticsTracker
 
 
@@ -26,6 +27,7 @@ def build(config: Config, *, frame_rate: float) -> UltralyticsTracker:
         config: thresholds.
         frame_rate: analysed frames a second, which turns seconds into frames.
     """
+    keep_ultralytics_offline()
     from ultralytics.trackers.byte_tracker import BYTETracker
 
     return UltralyticsTracker(BYTETracker, config, frame_rate)

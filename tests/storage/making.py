@@ -36,12 +36,12 @@ def tracklet(track_id: int = 0, embedding: np.ndarray | None = None, **changes: 
     start = changes.pop("start", 1000.0 + track_id)
     first_frame = changes.pop("first_frame", 5)
     num_crops = changes.pop("num_crops", 3)
-    corner = np.arange(10, dtype=np.float32)[:, None] * [1.0, 0.5] + 20.25
+    top_left = np.arange(10, dtype=np.float32)[:, None] * [1.0, 0.5] + 20.25
     values: dict[str, Any] = {
         "track_id": track_id,
         "frame_indices": first_frame + np.arange(10, dtype=np.int32),
         "timestamps": start + np.arange(10) / 10,
-        "xyxy": np.hstack([corner, corner + (30.0, 80.0)]).astype(np.float32),
+        "xyxy": np.hstack([top_left, top_left + np.array([30.0, 80.0])]).astype(np.float32),
         "confidence": np.linspace(0.5, 0.9, 10, dtype=np.float32),
         "quality": 0.5,
         "crops": tuple(JPEG % (number, track_id) + b"x" * (number * 7) for number in range(num_crops)),
