@@ -57,7 +57,7 @@ def cmc_map(
 
     first_ranks, precisions = [], []
     step = max(1, _CHUNK_ELEMENTS // max(1, len(gallery)))
-    for start in range(0, len(queries), step):
+    for start in range(0, len(queries) if len(gallery) else 0, step):
         part = slice(start, start + step)
         same = gallery_pids == pids[part, None]  # (q, G)
         junk = (same & (gallery_camids == camids[part, None])) | (gallery_pids == -1)

@@ -43,19 +43,19 @@ class NonLocalBlock(nn.Module):
         Returns:
             A map of the same shape, in channels-last memory.
         """
+        if self.stripes is None:
+            return self._added(x, num_frames)
         # Scores are not scaled and reach hundreds, so a rounding error of a feature moves the softmax.
         # On stripes full precision costs next to nothing; `ClipResNet` sees to the blocks on pixels.
-        with autocast_off(x.device.type) if self.stripes else nullcontext():
-            dtype = x.dtype if self.stripes is None else self.theta.weight.dtype
-            return self._added(x.to(dtype), num_frames).to(x.dtype)
+        with autocast_off(x.device.type):
+            return self._added(x.to(self.theta.weight.dtype), num_frames).to(x.dtype)
 
     def _added(self, x: Tensor, num_frames: int) -> Tensor:
         rows = x.permute(0, 2, 3, 1)  # (B * T, H, W, C)
         if self.stripes is None:
             return (rows + self._attend(rows, num_frames)).permute(0, 3, 1, 2)
-        striped = rows.reshape(
-            -1, self.stripes, rows.shape[1] // self.stripes, *rows.shape[2:]
-        )  # (B * T, S, H / S, W, C)
+        height = rows.shape[1] // self.stripes
+        striped = rows.reshape(-1, self.stripes, height, *rows.shape[2:])  # (B * T, S, H / S, W, C)
         seen = self._attend(striped.mean((2, 3)), num_frames)  # (B * T, S, C)
         return (striped + seen[:, :, None, None]).flatten(1, 2).permute(0, 3, 1, 2)
 
@@ -74,7 +74,7 @@ class NonLocalBlock(nn.Module):
 
 
 def autocast_off(device_type: str) -> AbstractContextManager[object]:
-    """Computes in the weights' own precision inside; nothing at all, not even when traced, without autocast."""
-    if torch.is_autocast_enabled(device_type):
+    """Computes in the weights' own precision inside; leaves no trace without autocast."""
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()

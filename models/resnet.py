@@ -1,9 +1,9 @@
 """ResNet backbone that sees whole clips: residual stages with non-local blocks and temporal pooling between.
 
 He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride in the 3x3 convolution.
-As in the released STE-NVAN code, no ReLU follows the batch norm of the stem; with one, embeddings are 5 to 30 %
-off. Frames travel as one `(B * T, C, H, W)` batch in channels-last memory, so that the tokens of the non-local
-blocks and the pooling over frames are views of the map and not copies.
+As in the released STE-NVAN code, no ReLU follows the batch norm of the stem; with one, embeddings are 5 to
+30 % off. Frames travel as one `(B * T, C, H, W)` batch in channels-last memory, so that the tokens of the
+non-local blocks and the pooling over frames are views of the map and not copies.
 """
 
 from collections.abc import Sequence

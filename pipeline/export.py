@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+import numpy as np
+
 from storage.gallery import Gallery
-from storage.records import GalleryFilter, TrackletRecord
+from storage.records import GalleryFilter, TrackletRecord, Trajectory
 
 Format = Literal["mot", "json", "csv"]
 
@@ -25,8 +27,8 @@ def export(gallery: Gallery, form: Format, out: Path, camera: str | None = None)
 
     Args:
         gallery: open for reading.
-        form: "mot": frame,id,left,top,width,height,confidence,-1,-1,-1 with frames from 1, one source only;
-            "json": a list of tracklets with their boxes; "csv": one line a tracklet.
+        form: "mot": frame,id,left,top,width,height,confidence,-1,-1,-1 with frames from 1, one source only,
+            frames between those seen filled in; "json": a list of tracklets with their boxes; "csv": one line a tracklet.
         out: the file.
         camera: this camera only.
 
@@ -87,19 +89,24 @@ def _write_mot(gallery: Gallery, records: Iterator[TrackletRecord], file: TextIO
             raise ExportError(
                 f"MOT numbers the frames of one source, here are several: {names}; choose one with --camera"
             )
-        trajectory = gallery.trajectory(record.id)
-        for frame, box, confidence in zip(
-            trajectory.frame_indices.tolist(),
-            trajectory.xyxy.tolist(),
-            trajectory.confidence.tolist(),
-            strict=True,
-        ):
+        for frame, box, confidence in zip(*_every_frame(gallery.trajectory(record.id)), strict=True):
             left, top, right, bottom = box
             text = f"{left:.2f},{top:.2f},{right - left:.2f},{bottom - top:.2f},{confidence:.4f},-1,-1,-1"
             rows.append((frame + 1, record.track_id, text))
         count += 1
     file.writelines(f"{frame},{track},{text}\n" for frame, track, text in sorted(rows))
     return count
+
+
+def _every_frame(trajectory: Trajectory) -> tuple[list[int], list[list[float]], list[float]]:
+    """Frames, boxes and confidences without holes: what was not analysed or not seen is filled in linearly.
+
+    A tracklet is cut at longer gaps, so that at most `tracklets.max_gap_s` is filled.
+    """
+    seen = trajectory.frame_indices
+    frames = np.arange(seen[0], seen[-1] + 1)
+    columns = [np.interp(frames, seen, column) for column in (*trajectory.xyxy.T, trajectory.confidence)]
+    return frames.tolist(), np.stack(columns[:4], axis=1).tolist(), columns[4].tolist()
 
 
 def _write_json(gallery: Gallery, records: Iterator[TrackletRecord], file: TextIO) -> int:

@@ -27,6 +27,9 @@ def open_parts(
         mark = _make(folder, backend, url, create=create and not read_only)
     _check_backend(folder, mark, url)
     read_only = read_only or not writable(folder.root)
+    if not read_only:
+        with errors.disk_errors(folder.root):
+            folder.make()  # a creation that was cut off, or a copy that left out empty folders
     if url is None:
         if not folder.database_file.exists():
             _refuse_lost_database(folder, create=create and not read_only)
@@ -84,7 +87,6 @@ def _make_sqlite(folder: GalleryFolder, mark: FolderMark) -> None:
     database = open_sqlite(temporary, str(folder.root), read_only=False, create=True)
     try:
         with errors.disk_errors(folder.root):
-            folder.make()
             with database.migrating() as connection:
                 _upgrade_and_mark(connection, mark)
             database.close()

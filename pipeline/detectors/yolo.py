@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,10 @@ class YoloDetector:
             "device": config.device,
             "verbose": False,
         }
+        with warnings.catch_warnings():
+            # Ultralytics loads the network at the first call, and some forms by functions that PyTorch retires.
+            warnings.simplefilter("ignore", FutureWarning)
+            self._model.predict(np.zeros((64, 64, 3), np.uint8), **self._options)
         self.fingerprint = f"yolo:{resolved.sha256}:{sorted(self._options.items(), key=str)}"
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import numpy.typing as npt
 from pydantic import Field
 
 from models import weights
-from models.preprocess import Preprocessing
 from pipeline.config import Settings
 from pipeline.types import Image
 from storage.records import EmbedderSpec
@@ -49,14 +49,12 @@ class SteNvan:
         self._device = torch.device(device)
         self._half = config.half if config.half is not None else self._device.type == "cuda"
         self._model = load_model(resolved.path, variant=config.variant, device=device)
-        self._model.to(memory_format=torch.channels_last)
-        self._preprocessing = Preprocessing()
-        # The file says most of what makes a vector; the variant of an official file is not in it.
-        identity = hashlib.sha256(f"{resolved.sha256}:{self._model.variant}".encode()).hexdigest()
+        # The file's hash is most of what makes a vector; of an official file, the variant is not in it.
+        architecture = json.dumps(self._model.architecture.to_json(), sort_keys=True)
         self.spec = EmbedderSpec(
             name="ste_nvan",
-            weights_hash=identity,
-            preprocessing_hash=self._preprocessing.hash,
+            weights_hash=hashlib.sha256(f"{resolved.sha256}:{architecture}".encode()).hexdigest(),
+            preprocessing_hash=self._model.preprocessing.hash,
             dimension=self._model.dimension,
             config={"weights": _stored_name(resolved, config.weights), "variant": config.variant},
         )
@@ -64,7 +62,7 @@ class SteNvan:
     def embed(self, clips: Sequence[list[Image]]) -> npt.NDArray[np.float32]:
         """(N, D) float32 of N clips of 8 crops."""
         torch = self._torch
-        batch = torch.from_numpy(self._preprocessing.batch(clips))  # (N, T, 3, H, W)
+        batch = torch.from_numpy(self._model.preprocessing.batch(clips))  # (N, T, 3, H, W)
         with torch.inference_mode():
             batch = batch.to(self._device, non_blocking=True)
             with torch.autocast(self._device.type, torch.float16, enabled=self._half):

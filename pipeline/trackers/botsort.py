@@ -15,7 +15,7 @@ class Config(bytetrack.Config):
     """ByteTrack's thresholds and the motion compensation."""
 
     gmc_method: Literal["none", "sparseOptFlow", "orb", "ecc"] = Field(
-        "none", description="compensation of camera motion; none suits fixed cameras and costs nothing"
+        "sparseOptFlow", description="compensation of camera motion; none for fixed cameras costs nothing"
     )
 
 

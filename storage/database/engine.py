@@ -103,7 +103,9 @@ class Database:
                 f"another process has been writing to {self.place} for {BUSY_TIMEOUT_S:.0f} s: try again"
             )
         if isinstance(error, exc.OperationalError | exc.InterfaceError):
-            return errors.DatabaseUnavailable(f"the database of {self.place} does not answer: {reason}")
+            return errors.DatabaseUnavailable(f"the database of {self.place} cannot be reached: {reason}")
+        if error.statement is None:  # it did not come to a statement
+            return errors.GalleryMismatch(f"{self.place}: the database URL cannot be used: {reason}")
         return error
 
 
@@ -202,6 +204,10 @@ def open_postgresql(url: str, *, read_only: bool) -> Database:
         )
     try:
         engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    except exc.ArgumentError:
+        raise errors.GalleryMismatch(
+            f"{place}: no such driver, write postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+        ) from None
     except ModuleNotFoundError as error:
         raise errors.GalleryMismatch(
             f"PostgreSQL needs the package {error.name}: pip install 'retrace-reid[postgres]'"

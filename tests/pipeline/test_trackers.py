@@ -95,7 +95,7 @@ def test_memory_does_not_grow_with_tracks_that_are_gone(name: str) -> None:
 
 
 def test_camera_motion_is_compensated_when_asked() -> None:
-    tracker = build("botsort", gmc_method="sparseOptFlow")
+    tracker = build("botsort")
     picture = np.random.default_rng(0).integers(0, 255, (30, 60, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     for i in range(6):
         ids = tracker.update(

