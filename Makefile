@@ -21,7 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(PY) run_pipeline.py demo $(if $(VIDEO),--video "$(VIDEO)")
 
+# The tests of real footage need the default detector; fetched once into the user's cache folder.
 test: $(STAMP) check
+	$(PY) run_pipeline.py weights fetch
 	$(PY) -m pytest
 
 check: $(STAMP)

@@ -384,11 +384,16 @@ def weights_show(name: str, as_json: Json = False) -> None:
 
 @weights_app.command("fetch")
 def weights_fetch(
-    name: str, force: Annotated[bool, typer.Option(help="Fetch again what is here already.")] = False
+    name: Annotated[
+        str | None, typer.Argument(help="Name of `weights list`; default: this machine's detector.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Fetch again what is here already.")] = False
 ) -> None:
     """Download a weight into the cache folder and check its hash."""
+    from pipeline.detectors.yolo import default_weights
+
     with _hooks() as hooks:
-        path = weight_files.fetch(name, progress=hooks.on_note, force=force)
+        path = weight_files.fetch(name or default_weights(None), progress=hooks.on_note, force=force)
     typer.echo(str(path))
 
 

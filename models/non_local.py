@@ -46,7 +46,7 @@ class NonLocalBlock(nn.Module):
         if self.stripes is None:
             return self._added(x, num_frames)
         # Scores are not scaled and reach hundreds, so a rounding error of a feature moves the softmax.
-        # On stripes full precision costs next to nothing; `ClipResNet` sees to the blocks on pixels.
+        # On stripes full precision costs next to nothing; for pixels `ClipResNet` sees to it.
         with autocast_off(x.device.type):
             return self._added(x.to(self.theta.weight.dtype), num_frames).to(x.dtype)
 

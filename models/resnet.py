@@ -96,8 +96,10 @@ class ClipResNet(nn.Module):
             ]
             channels = inner * EXPANSION
             self.stages.append(Stage(blocks, non_local[index]))
-        attending = [i for i, some in enumerate(non_local) for block in some if block.stripes is None]
-        self.num_sensitive = 1 + max(attending, default=-1)
+        self.num_sensitive = 1 + max(
+            (i for i, some in enumerate(non_local) for block in some if not (block.stripes and block.window)),
+            default=-1,
+        )
 
     def forward(self, clips: Tensor) -> Tensor:
         """Computes the last feature map.
@@ -110,8 +112,8 @@ class ClipResNet(nn.Module):
         """
         batch, num_frames = clips.shape[:2]
         x = clips.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B * T, 3, H, W)
-        # Attention over pixels is so sharp that rounding the input alone to bfloat16 moves the embedding by
-        # more than 0.001 in cosine: in use, autocast begins behind the last of those blocks.
+        # Attention over pixels or whole clips can be so sharp that rounding the input alone to bfloat16 moves
+        # the embedding by 0.003 in cosine: in use, autocast begins behind the last of those blocks.
         precise = self.num_sensitive > 0 and not self.training
         with autocast_off(x.device.type) if precise else nullcontext():
             if precise:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import av
+import numpy as np
 
 from models import weights
 from pipeline import report
 from pipeline.config import Config, VideoSettings
+from pipeline.detectors.yolo import default_weights
 from pipeline.hooks import Hooks
 from pipeline.ingest import ingest
 from pipeline.query import query_by_tracklet, search
+from pipeline.types import Image
 from pipeline.video import SourceSpec, VideoSourceError, open_source
 from storage.gallery import Gallery
 from storage.records import GalleryFilter, TrackletRecord
@@ -69,7 +74,8 @@ def run_demo(folder: Path, video: Path | None, config: Config, hooks: Hooks) -> 
 def _need_detector(config: Config, hooks: Hooks) -> None:
     if config.detector.name != "yolo":
         return
-    name = config.detector.options().get("weights") or weights.DEFAULT_DETECTOR
+    options = config.detector.options()
+    name = options.get("weights") or default_weights(options.get("device"))
     try:
         weights.resolve(name, "detector")
     except weights.MissingWeights:
@@ -134,31 +140,40 @@ def cut_in_two(video: Path, halves: list[Path], hooks: Hooks) -> list[float]:
     if all(half.exists() for half in halves):
         return starts
     hooks.on_note(f"cutting {video.name} at frame {cut} into two cameras")
-    writers = [_Encoder(half, source.frame_rate) for half in halves]
-    for frame in source.frames():
-        writers[frame.index >= cut].add(frame.image)
-    for writer in writers:
-        writer.close()
+    with ExitStack() as stack:
+        writers = [stack.enter_context(_Encoder(half, source.frame_rate)) for half in halves]
+        for frame in source.frames():
+            writers[frame.index >= cut].add(frame.image)
     return starts
 
 
 class _Encoder:
-    """RGB pictures to an H.264 file, which appears when it is whole."""
+    """RGB pictures to an H.264 file, which appears when it is whole; a context manager."""
 
     def __init__(self, path: Path, rate: float) -> None:
         self._path, self._partial = path, path.with_name(f".{path.name}.tmp")
         self._container = av.open(str(self._partial), "w", format="mp4")
         self._stream: Any = self._container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         self._stream.pix_fmt, self._stream.options = "yuv420p", {"crf": "16", "preset": "veryfast"}
+        self._begun = False
 
-    def add(self, image: Any) -> None:
-        picture = av.VideoFrame.from_ndarray(
-            image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2], format="rgb24"
-        )
-        self._stream.height, self._stream.width = picture.height, picture.width
-        self._container.mux(self._stream.encode(picture))
+    def __enter__(self) -> _Encoder:
+        return self
 
-    def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._container.mux(self._stream.encode(None))
         self._container.close()
-        self._partial.replace(self._path)
+        if error is None:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+    def add(self, image: Image) -> None:
+        height, width = (side // 2 * 2 for side in image.shape[:2])  # 4:2:0 needs even sides
+        if not self._begun:
+            self._stream.height, self._stream.width, self._begun = height, width, True
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
+        self._container.mux(self._stream.encode(picture))

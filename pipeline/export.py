@@ -28,7 +28,8 @@ def export(gallery: Gallery, form: Format, out: Path, camera: str | None = None)
     Args:
         gallery: open for reading.
         form: "mot": frame,id,left,top,width,height,confidence,-1,-1,-1 with frames from 1, one source only,
-            frames between those seen filled in; "json": a list of tracklets with their boxes; "csv": one line a tracklet.
+            frames between those seen filled in; "json": a list of tracklets with their boxes; "csv": one
+            line a tracklet.
         out: the file.
         camera: this camera only.
 

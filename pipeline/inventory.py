@@ -87,7 +87,7 @@ def of_weights() -> list[dict[str, Any]]:
             {
                 "name": card.name,
                 "kind": card.kind,
-                "default": card.name == weights.DEFAULT_DETECTOR,
+                "default": card.name in (weights.DEFAULT_DETECTOR, weights.DEFAULT_DETECTOR_GPU),
                 "licence": card.licence,
                 "sha256": card.sha256,
                 "here": here,

@@ -16,6 +16,7 @@ from pipeline.query import Answer
 from pipeline.reindex import describe
 from storage.records import GalleryFilter, Hit
 
+_TICKS = (0, 25, 50, 75, 100)  # per cent of the time axis
 _MIN_MARK_PERCENT = 0.6  # a tracklet of a second on a line of a day must still be seen
 
 
@@ -76,16 +77,28 @@ class _Mark:
     width: float
     label: str
 
+    def covers(self, other: _Mark) -> bool:
+        return self.left < other.left + other.width and other.left < self.left + self.width
 
-def _lanes(answer: Answer) -> list[tuple[str, list[_Mark]]]:
-    """Per camera, by name, the query's own appearance and the matches as marks on one common time axis."""
+
+def _lanes(answer: Answer) -> list[tuple[str, list[list[_Mark]]]]:
+    """Per camera, by name, the query's own appearance and the matches as marks on one common time axis.
+
+    Marks that would cover each other stand in rows of their own, the best match in the first.
+    """
     first, length = _axis(answer)
-    lanes: dict[str, list[_Mark]] = {}
+    lanes: dict[str, list[list[_Mark]]] = {}
 
     def mark(camera: str, rank: int | None, start: float, end: float, label: str) -> None:
         width = max(_MIN_MARK_PERCENT, 100 * (end - start) / length)
         left = min(100 * (start - first) / length, 100 - width)
-        lanes.setdefault(camera, []).append(_Mark(rank, round(left, 3), round(width, 3), label))
+        new = _Mark(rank, round(left, 3), round(width, 3), label)
+        rows = lanes.setdefault(camera, [])
+        for row in rows:
+            if not any(new.covers(other) for other in row):
+                row.append(new)
+                return
+        rows.append([new])
 
     if answer.query.span:
         camera, start, end = answer.query.span
@@ -104,7 +117,11 @@ def _lanes(answer: Answer) -> list[tuple[str, list[_Mark]]]:
 
 def _ticks(answer: Answer) -> list[tuple[float, str]]:
     first, length = _axis(answer)
-    return [(percent, _clock(first + length * percent / 100)) for percent in (0, 25, 50, 75, 100)]
+    one_day = _clock(first)[:10] == _clock(first + length)[:10]
+    texts = [_clock(first + length * percent / 100) for percent in _TICKS]
+    return [
+        (percent, text[11:] if one_day else text[:16]) for percent, text in zip(_TICKS, texts, strict=True)
+    ]
 
 
 def _axis(answer: Answer) -> tuple[float, float]:
@@ -149,7 +166,7 @@ def _title(answer: Answer) -> str:
     asked = answer.query.description
     match answer.query.kind:
         case "tracklet":
-            return f"Where else did tracklet {asked['tracklet']} of camera {asked['camera']} appear?"
+            return f"Where else did tracklet {asked['tracklet']} of {asked['camera']} appear?"
         case "video":
             return f"Where else did the person in {Path(asked['video']).name} at {asked['at']:g} s appear?"
         case _:

@@ -12,27 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import intake, upkeep
-from storage.database import generations as vectors
-from storage.database import sources
+from storage.database import generations, sources
 from storage.database import tracklets as rows
 from storage.database.engine import Database
-from storage.errors import (
-    DatabaseUnavailable,
-    GalleryDamaged,
-    GalleryError,
-    GalleryFull,
-    GalleryMismatch,
-    GalleryNotFound,
-    GalleryReadOnly,
-    GenerationChanged,
-    GenerationIncomplete,
-    GenerationNotFound,
-    NewerSchema,
-    OlderSchema,
-    SourceNotFound,
-    TrackletNotFound,
-    WrongEmbedder,
-)
+from storage.errors import TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
 from storage.media import MediaFolder
 from storage.opening import open_parts
@@ -49,30 +32,11 @@ from storage.records import (
     TrackletRecord,
     Trajectory,
     camera_name,
+    json_object,
     unit_vectors,
 )
 from storage.search import GalleryIndex
 from storage.snapshot import SnapshotFolder
-
-__all__ = [
-    "EVERYTHING",
-    "DatabaseUnavailable",
-    "Gallery",
-    "GalleryDamaged",
-    "GalleryError",
-    "GalleryFull",
-    "GalleryMismatch",
-    "GalleryNotFound",
-    "GalleryReadOnly",
-    "GenerationChanged",
-    "GenerationIncomplete",
-    "GenerationNotFound",
-    "NewerSchema",
-    "OlderSchema",
-    "SourceNotFound",
-    "TrackletNotFound",
-    "WrongEmbedder",
-]
 
 EVERYTHING = GalleryFilter()
 
@@ -188,7 +152,11 @@ class Gallery:
             settings_hash, start, uri: What to remember from now on; None leaves it as it is.
         """
         values: dict[str, Any] = {"status": "running", "num_frames_done": 0, "counts": {}}
-        new = {"settings_hash": settings_hash, "start": start, "uri": None if uri is None else _readable(uri)}
+        new = {
+            "settings_hash": settings_hash,
+            "start": None if start is None else float(start),
+            "uri": None if uri is None else _readable(uri),
+        }
         values |= {name: value for name, value in new.items() if value is not None}
         with self._database.writing() as connection:
             sources.update(connection, source_id, values)
@@ -208,12 +176,17 @@ class Gallery:
     def update_source(self, source_id: int, num_frames_done: int) -> None:
         """Notes how far the run has come."""
         with self._database.writing() as connection:
-            sources.update(connection, source_id, {"num_frames_done": num_frames_done})
+            sources.update(connection, source_id, {"num_frames_done": int(num_frames_done)})
 
     def finish_source(self, source_id: int, counts: Mapping[str, Any]) -> None:
-        """Sets a source to complete. `counts` must be JSON."""
+        """Sets a source to complete.
+
+        Raises:
+            ValueError: `counts` is not JSON.
+        """
+        values = {"status": "complete", "counts": json_object("counts", counts)}
         with self._database.writing() as connection:
-            sources.update(connection, source_id, {"status": "complete", "counts": dict(counts)})
+            sources.update(connection, source_id, values)
 
     def sources(self) -> list[SourceRecord]:
         """All sources, oldest first."""
@@ -260,7 +233,7 @@ class Gallery:
         """
         after: tuple[float, int] | None = None
         if after_id is not None:
-            after = (self.tracklet(after_id).start, after_id)
+            after = (self.tracklet(after_id).start, int(after_id))
         while limit is None or limit > 0:
             size = _PAGE if limit is None else min(limit, _PAGE)
             with self._database.reading() as connection:
@@ -308,13 +281,13 @@ class Gallery:
         """(D,) float32, norm 1: the stored embedding, of the current generation unless one is named."""
         with self._database.reading() as connection:
             if generation is not None:
-                return vectors.vector(connection, tracklet_id, vectors.get(connection, generation))
-            current = vectors.with_status(connection, "current")
+                return generations.vector(connection, tracklet_id, generations.get(connection, generation))
+            current = generations.with_status(connection, "current")
             if current is None:
                 raise TrackletNotFound(
                     f"no tracklet has the id {tracklet_id}: the gallery is empty, run ingest first"
                 )
-            return vectors.vector(connection, tracklet_id, current)
+            return generations.vector(connection, tracklet_id, current)
 
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
@@ -400,17 +373,17 @@ class Gallery:
     def current_generation(self) -> Generation | None:
         """The generation that searches use; None before the first tracklet."""
         with self._database.reading() as connection:
-            return vectors.with_status(connection, "current")
+            return generations.with_status(connection, "current")
 
     def generations(self) -> list[Generation]:
         """All generations, oldest first."""
         with self._database.reading() as connection:
-            return vectors.every(connection)
+            return generations.every(connection)
 
     def begin_generation(self, spec: EmbedderSpec) -> Generation:
         """The generation of `spec`, made (status building) if there is none: begins or resumes a re-index."""
         with self._database.writing() as connection:
-            return vectors.begin(connection, spec)
+            return generations.begin(connection, spec)
 
     def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
         """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
@@ -419,8 +392,8 @@ class Gallery:
             GenerationNotFound: It does not exist (any more); likewise below.
         """
         with self._database.reading() as connection:
-            vectors.get(connection, generation_id)
-            return vectors.missing(connection, generation_id, after_id, limit)
+            generations.get(connection, generation_id)
+            return generations.missing(connection, generation_id, after_id, limit)
 
     def add_embeddings(
         self, generation_id: int, ids: Sequence[int], embeddings: npt.NDArray[np.float32]
@@ -433,8 +406,8 @@ class Gallery:
         if len(ids) != len(embeddings):
             raise ValueError(f"expected one embedding per id, got {len(embeddings)} for {len(ids)} ids")
         with self._database.writing() as connection:
-            checked = unit_vectors(embeddings, vectors.get(connection, generation_id).spec.dimension)
-            return vectors.add(connection, generation_id, ids, checked)
+            checked = unit_vectors(embeddings, generations.get(connection, generation_id).spec.dimension)
+            return generations.add(connection, generation_id, ids, checked)
 
     def stored_embeddings(
         self, generation_id: int, *, batch_size: int = 8192
@@ -443,8 +416,8 @@ class Gallery:
         last_seq = 0
         while True:
             with self._database.reading() as connection:
-                generation = vectors.get(connection, generation_id)
-                last_seq, ids, batch = vectors.stored(connection, generation, last_seq, batch_size)
+                generation = generations.get(connection, generation_id)
+                last_seq, ids, batch = generations.stored(connection, generation, last_seq, batch_size)
             if ids:
                 yield np.array(ids, np.int64), batch
             if len(ids) < batch_size:
@@ -460,7 +433,7 @@ class Gallery:
             GenerationIncomplete: More tracklets lack one.
         """
         with self._database.writing() as connection:
-            vectors.switch(connection, generation_id, allowed_missing)
+            generations.switch(connection, generation_id, allowed_missing)
 
     def rollback_generation(self) -> Generation:
         """Exchanges the current and the previous generation in one transaction; returns the new current.
@@ -471,7 +444,7 @@ class Gallery:
             GenerationNotFound: There is no previous one.
         """
         with self._database.writing() as connection:
-            return vectors.roll_back(connection)
+            return generations.roll_back(connection)
 
 
 def _readable(text: str) -> str:

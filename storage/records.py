@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import operator
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,6 +56,19 @@ def unit_vectors(vectors: npt.ArrayLike, dimension: int) -> Float32Array:
     return checked
 
 
+def json_object(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` as a database gives them back.
+
+    Raises:
+        ValueError: Something in it is not JSON (NaN and infinity are not).
+    """
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(values), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be JSON: {error}") from error
+    return plain
+
+
 def _array(name: str, value: npt.ArrayLike, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """`value` as a read-only array of `dtype`; -1 in `shape` stands for any length."""
     given = np.asarray(value)
@@ -100,7 +115,7 @@ class EmbedderSpec:
             raise ValueError("an embedder needs a name")
         if self.dimension < 1:
             raise ValueError(f"dimension must be at least 1, got {self.dimension}")
-        object.__setattr__(self, "config", dict(self.config))
+        object.__setattr__(self, "config", json_object("config", self.config))
 
     def same_as(self, other: EmbedderSpec) -> bool:
         """Whether vectors of `other` may be compared with vectors of this one."""
@@ -179,6 +194,9 @@ class NewTracklet:
         trajectory = self.trajectory()
         for name in ("frame_indices", "timestamps", "xyxy", "confidence"):
             object.__setattr__(self, name, getattr(trajectory, name))
+        for name in ("track_id", "thumbnail"):  # plain numbers: databases do not take those of numpy
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
+        object.__setattr__(self, "quality", float(self.quality))
         if self.track_id < 0:
             raise ValueError(f"track_id must be 0 or more (-1 means not confirmed), got {self.track_id}")
         if not 0.0 <= self.quality <= 1.0:
@@ -255,13 +273,17 @@ class GalleryFilter:
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a set of camera names, got one string")
             object.__setattr__(self, name, frozenset(camera_name(camera) for camera in getattr(self, name)))
+        for name in ("start", "end"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "min_quality", float(self.min_quality))
         _check_times(self.start, self.end)
         if not 0.0 <= self.min_quality <= 1.0:
             raise ValueError(f"min_quality must lie in [0, 1], got {self.min_quality}")
         if self.exclude_span is not None:
             camera, start, end = self.exclude_span
             _check_times(start, end)
-            object.__setattr__(self, "exclude_span", (camera_name(camera), start, end))
+            object.__setattr__(self, "exclude_span", (camera_name(camera), float(start), float(end)))
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,10 @@ class GalleryIndex:
         """Saves a snapshot if that would spare the next start much."""
         with self._refreshing:
             view = self._view
-            if view is not None and view.num_unsaved > len(view.index) // 100:
-                self._save()
+            if view is not None and len(view.index):
+                missing = not self._snapshots.exists(self._uuid, view.generation)
+                if missing or view.num_unsaved > len(view.index) // 100:
+                    self._save()
 
     def _show(self, view: _View | None) -> None:
         with self._lock.writing():
@@ -157,14 +159,13 @@ class GalleryIndex:
         )
         try:
             self._snapshots.save(view.index, mark)
+            view.num_unsaved = 0
+            # Whoever deletes removes the snapshots after committing; one being written then must go as well.
+            with self._database.reading() as connection:
+                revision = connection.execute(sa.select(gallery.c.revision)).scalar_one()
+            self._snapshots.remove_outdated(revision)
         except OSError as error:  # the next start reads the database instead
             _log.warning("the index snapshot was not saved: %s", error)
-            return
-        view.num_unsaved = 0
-        # Whoever deletes removes the snapshots after committing; one being written then must go as well.
-        with self._database.reading() as connection:
-            revision = connection.execute(sa.select(gallery.c.revision)).scalar_one()
-        self._snapshots.remove_outdated(revision)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,10 @@ class SnapshotFolder:
             description.unlink(missing_ok=True)
         self.remove(keep=final.stem)
 
+    def exists(self, gallery: str, generation: int) -> bool:
+        """Whether there is a snapshot of that generation, whatever its worth."""
+        return self._file(gallery, generation).exists()
+
     def load(self, gallery: str, generation: int, dimension: int) -> tuple[VectorIndex, SnapshotMark] | None:
         """The snapshot of a generation; None if there is none, or anything about it is wrong."""
         file = self._file(gallery, generation)

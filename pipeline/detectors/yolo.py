@@ -19,7 +19,7 @@ from pipeline.types import Detections, Frame, clip_to_frame
 class Config(Settings):
     """Weights and thresholds; null takes what the weight's card says."""
 
-    weights: str | None = Field(weights.DEFAULT_DETECTOR, description="name of a card or path of a file")
+    weights: str | None = Field(None, description="name of a card, or a file; null: `default_weights`")
     trust_weights: bool = Field(False, description="load a .pt whose hash has no card; it may run code")
     confidence: float = Field(
         0.1, ge=0, le=1, description="boxes below are dropped; trackers use the weak ones too"
@@ -36,7 +36,8 @@ class YoloDetector:
     """One network for all cameras; frames are batched by size."""
 
     def __init__(self, config: Config) -> None:
-        resolved = weights.resolve(config.weights, "detector", trust=config.trust_weights)
+        chosen = config.weights or default_weights(config.device)
+        resolved = weights.resolve(chosen, "detector", trust=config.trust_weights)
         keep_ultralytics_offline()
         from ultralytics import YOLO
 
@@ -51,10 +52,12 @@ class YoloDetector:
             "verbose": False,
         }
         with warnings.catch_warnings():
-            # Ultralytics loads the network at the first call, and some forms by functions that PyTorch retires.
+            # Ultralytics loads at the first call, some forms by functions that PyTorch retires.
             warnings.simplefilter("ignore", FutureWarning)
             self._model.predict(np.zeros((64, 64, 3), np.uint8), **self._options)
-        self.fingerprint = f"yolo:{resolved.sha256}:{sorted(self._options.items(), key=str)}"
+        self.fingerprint = (
+            f"yolo:{resolved.origin_sha256}:{resolved.path.suffix}:{sorted(self._options.items(), key=str)}"
+        )
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Find the persons in frames of any cameras.
@@ -71,6 +74,14 @@ class YoloDetector:
             for i, result in zip(positions, self._model.predict(images, **self._options), strict=True):
                 found[i] = _to_detections(result, frames[i])
         return found
+
+
+def default_weights(device: str | None) -> str:
+    """Name of the default weights in the form for that device; null stands for the GPU if there is one."""
+    import torch
+
+    gpu = device != "cpu" if device else torch.cuda.is_available()
+    return weights.DEFAULT_DETECTOR_GPU if gpu else weights.DEFAULT_DETECTOR
 
 
 def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:

@@ -34,9 +34,11 @@ class Database:
         self.read_only = read_only
         self._engine = engine
         # Readers see one snapshot for the length of a transaction, as SQLite readers do anyhow.
-        snapshot = {} if self.backend == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-        self._reader = engine.execution_options(**snapshot)
-        self._writer = engine.execution_options(immediate=True)
+        sqlite = self.backend == "sqlite"
+        self._reader = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        # Writers wait for the lock inside the transaction, and must then see what was committed meanwhile.
+        lock = {"immediate": True} if sqlite else {"isolation_level": "READ COMMITTED"}
+        self._writer = engine.execution_options(**lock)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -24,8 +24,19 @@ metadata = sa.MetaData(
     }
 )
 
-# SQLite numbers rows only in a column of exactly this type; AUTOINCREMENT keeps it from using a number again.
-Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+class Key(sa.TypeDecorator[int]):
+    """64-bit whole numbers, also those of numpy, which SQLite would take for bytes."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[int]:
+        # SQLite numbers rows only in a column of exactly this type.
+        return dialect.type_descriptor(sa.Integer() if dialect.name == "sqlite" else sa.BigInteger())
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else int(value)
 
 
 def _key(name: str) -> sa.Column[int]:

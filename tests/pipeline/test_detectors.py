@@ -16,6 +16,7 @@ from models import weights
 from pipeline import plugins
 from pipeline.config import load_config
 from pipeline.detectors.mot_file import read_boxes
+from pipeline.detectors.yolo import default_weights
 from pipeline.plugins import PluginSettings
 from pipeline.types import Frame
 from pipeline.video import SourceSpec, open_source
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def need_default_weights() -> None:
     try:
-        weights.resolve(weights.DEFAULT_DETECTOR, "detector")
+        weights.resolve(default_weights(None), "detector")
     except weights.MissingWeights as error:
         pytest.skip(f"the default detector is not on this machine ({error})")
 
@@ -120,8 +121,7 @@ def test_missing_weights_are_never_fetched_but_named(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=True,
         env={**os.environ, "RETRACE_CACHE": str(tmp_path / "empty")},
     )  # fmt: skip
-    assert weights.DEFAULT_DETECTOR in done.stdout
-    assert f"weights fetch {weights.DEFAULT_DETECTOR}" in done.stdout
+    assert f"weights fetch {default_weights(None)}" in done.stdout
     assert not (tmp_path / "empty").exists() or not any((tmp_path / "empty").rglob("*.*"))
 
 

@@ -36,6 +36,33 @@ def test_a_tracklet_comes_back_as_it_went_in(gallery: Gallery) -> None:
     assert abs(np.linalg.norm(vector) - 1) < 1e-6
 
 
+def test_numbers_of_numpy_are_numbers(gallery: Gallery) -> None:
+    source = gallery.begin_source("door", "a", "f", np.float32(5.0), "s")
+    gallery.update_source(source.id, np.int64(7))
+    given = tracklet(np.int64(3), quality=np.float32(0.5), thumbnail=np.int32(2))
+    (tracklet_id,) = gallery.add_tracklets(np.int64(source.id), [given], SPEC)
+    number = np.int64(tracklet_id)
+    assert gallery.tracklet(number).track_id == 3
+    assert gallery.crops(number, np.array([2])) == [gallery.tracklet(number).thumbnail.read_bytes()]
+    assert gallery.trajectory(number).frame_indices[0] == 5
+    assert gallery.embedding(number, np.int64(1)).shape == (16,)
+    filter = GalleryFilter(start=np.float32(0), end=np.float64(2000), min_quality=np.float32(0.25))
+    assert len(list(gallery.tracklets(filter))) == 1
+    assert list(gallery.tracklets(after_id=number)) == []
+    assert gallery.sources()[0].num_frames_done == 7
+    generation = gallery.begin_generation(OTHER).id
+    assert gallery.add_embeddings(generation, np.array([tracklet_id]), random_vectors(1, dimension=8)) == 1
+    assert gallery.delete_tracklets(np.array([tracklet_id])) == 1
+
+
+def test_counts_must_be_json(gallery: Gallery) -> None:
+    source = gallery.begin_source("door", "a", "f", 0.0, "s").id
+    for bad in ({"a": float("nan")}, {"a": object()}, {"a": np.int64(3)}):
+        with pytest.raises(ValueError, match="counts must be JSON"):
+            gallery.finish_source(source, bad)
+    assert gallery.sources()[0].status == "running"
+
+
 def test_an_empty_gallery(gallery: Gallery) -> None:
     assert list(gallery.tracklets()) == []
     assert gallery.search(random_vectors(2), SPEC, 5) == [[], []]
