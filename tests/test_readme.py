@@ -1,0 +1,23 @@
+"""The README names every file, and nothing that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("pipeline", "models", "storage", "evaluation", "training", "benchmarks")
+
+
+def test_the_readme_has_a_line_for_every_file() -> None:
+    listed = set(
+        re.findall(r"^- `([^`*]+\.py)`: \S", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    there = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert listed == {path for path in there if not path.endswith("__init__.py")} | {"run_pipeline.py"}
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
