@@ -25,7 +25,8 @@ def scene(tmp_path: Path) -> Scene:
 
 def ingest(run_cli: Cli, gallery: Path, scene: Scene, *more: object) -> subprocess.CompletedProcess[str]:
     return run_cli(
-        "ingest", "--gallery", gallery, "--source", f"Eingang Süd={scene.video}", "--start", "Eingang Süd=2024-05-01T14:00+02:00",
+        "ingest", "--gallery", gallery, "--source", f"Eingang Süd={scene.video}",
+        "--start", "Eingang Süd=2024-05-01T14:00+02:00",
         "--set", "detector.name=mot_file", f"detector.path={scene.boxes}", *more,
     )  # fmt: skip
 
@@ -52,8 +53,9 @@ def test_the_whole_story(run_cli: Cli, scene: Scene, tmp_path: Path) -> None:
     assert Path(listed[0]["thumbnail"]).is_file()
 
     other = run_cli(
-        "ingest", "--gallery", gallery, "--source", f"yard={make_scene(tmp_path, 'yard', PEOPLE, 45).video}", "--start",
-        "yard=2024-05-01T12:05", "--set", "detector.name=mot_file", f"detector.path={scene.boxes}",
+        "ingest", "--gallery", gallery, "--source",
+        f"yard={make_scene(tmp_path, 'yard', PEOPLE, 45).video}", "--start", "yard=2024-05-01T12:05",
+        "--set", "detector.name=mot_file", f"detector.path={scene.boxes}",
     )  # fmt: skip
     assert other.returncode == 0, other.stderr
     page = tmp_path / "answer.html"

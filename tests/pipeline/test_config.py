@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,8 @@ def test_another_plug_in_does_not_inherit_the_settings_of_the_old_one(tmp_path: 
     ],
 )
 def test_wrong_settings_are_named_in_one_line(overrides: list[str], expected: str) -> None:
-    with pytest.raises(ValueError, match=expected.split(";")[0].replace("(", r"\(")) as error:
+    with pytest.raises(ValueError, match=re.escape(expected)) as error:
         load_config(overrides=overrides)
-    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -57,12 +57,12 @@ def test_wrong_settings_are_named_in_one_line(overrides: list[str], expected: st
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match="wrong.yaml"):
+    with pytest.raises(ConfigError, match=r"wrong\.yaml"):
         load_config(file)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the configuration .*absent.yaml"):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*absent\.yaml"):
         load_config(tmp_path / "absent.yaml")
 
 

@@ -145,11 +145,15 @@ print("done", flush=True)
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_gallery(tmp_path: Path) -> None:
-    people = [Painted(c, d, 20 * i, 40, dx=1, first=25 * i, last=25 * i + 60) for i, (c, d) in enumerate(
-        [(RED, BLUE), (GREEN, BLACK), (BLUE, WHITE), (YELLOW, BLACK), (WHITE, RED), (BLACK, GREEN)] * 2)]  # fmt: skip
+    clothes = [(RED, BLUE), (GREEN, BLACK), (BLUE, WHITE), (YELLOW, BLACK), (WHITE, RED), (BLACK, GREEN)] * 2
+    people = [
+        Painted(top, trousers, 20 * i, 40, dx=1, first=25 * i, last=25 * i + 60)
+        for i, (top, trousers) in enumerate(clothes)
+    ]
     one, two = make_scene(tmp_path, "a", people, 340), make_scene(tmp_path, "b", people[::-1], 300)
     overrides = [
-        "detector.name=mot_file", f"detector.path={one.boxes}", "tracker.lost_buffer_s=0.5", "batch.max_wait_s=0.05",
+        "detector.name=mot_file", f"detector.path={one.boxes}",
+        "tracker.lost_buffer_s=0.5", "batch.max_wait_s=0.05",
     ]  # fmt: skip
     sources = [("one", str(one.video)), ("two", str(two.video))]
     run(tmp_path / "whole", [SourceSpec(n, u, 1000.0) for n, u in sources], load_config(overrides=overrides))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,12 +74,31 @@ class Place:
 
 
 @contextmanager
-def mounted(*arguments: str) -> Iterator[None]:
-    """A mount for the length of the block; skips the test where mounting is not allowed."""
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"this test needs to mount a disk: {done.stderr.strip()}")
+def mounted(*arguments: str) -> Iterator[Path]:
+    """A mounted disk for the length of the block; skips the test where mounting is not allowed."""
+    # Not in pytest's folder: a disk that a killed test run left there would be in the way of the next.
+    point = tempfile.mkdtemp(prefix="retrace-disk-")
+    done = subprocess.run(["mount", *arguments, point], capture_output=True, text=True, check=False)
     try:
-        yield
+        if done.returncode != 0:
+            pytest.skip(f"this test needs to mount a disk: {done.stderr.strip()}")
+        yield Path(point)
     finally:
-        subprocess.run(["umount", "-l", arguments[-1]], check=True)
+        if done.returncode == 0:
+            subprocess.run(["umount", "-l", point], check=True)
+        Path(point).rmdir()
+
+
+@contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    """A disk that is soon full."""
+    with mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs") as disk:
+        yield disk
+
+
+@contextmanager
+def read_only_disk(folder: Path) -> Iterator[Path]:
+    """What lies in `folder`, on a disk that cannot be written."""
+    with mounted("--bind", str(folder)) as disk:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
+        yield disk

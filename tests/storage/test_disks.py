@@ -13,7 +13,7 @@ import pytest
 
 from storage.errors import GalleryFull, GalleryReadOnly
 from storage.gallery import Gallery
-from tests.storage.making import SPEC, Place, fill, mounted, random_vectors, tracklet
+from tests.storage.making import SPEC, Place, fill, random_vectors, read_only_disk, small_disk, tracklet
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,46 +38,39 @@ def read_everything(gallery: Gallery) -> None:
 def test_a_gallery_on_a_read_only_disk(tmp_path: Path) -> None:
     filled(tmp_path / "disk")
     names = sorted(path.name for path in (tmp_path / "disk").iterdir())
-    (tmp_path / "seen").mkdir()
-    with mounted("--bind", str(tmp_path / "disk"), str(tmp_path / "seen")):
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(tmp_path / "seen")], check=True)
-        with Gallery.open(tmp_path / "seen") as gallery:
+    with read_only_disk(tmp_path / "disk") as seen:
+        with Gallery.open(seen) as gallery:
             read_everything(gallery)
-        with Gallery.open(tmp_path / "seen", create=True) as gallery:
+        with Gallery.open(seen, create=True) as gallery:
             read_everything(gallery)
         with pytest.raises(GalleryReadOnly):
-            Gallery.open(tmp_path / "seen" / "new", create=True)
+            Gallery.open(seen / "new", create=True)
     assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == names
 
 
 def test_a_read_only_view_of_a_gallery_that_somebody_else_writes(tmp_path: Path) -> None:
     filled(tmp_path / "disk")
-    (tmp_path / "seen").mkdir()
-    with mounted("--bind", str(tmp_path / "disk"), str(tmp_path / "seen")):
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(tmp_path / "seen")], check=True)
-        with Gallery.open(tmp_path / "seen") as reader:
-            assert len(reader.search(random_vectors(1), SPEC, 99)[0]) == 5
-            with Gallery.open(tmp_path / "disk") as writer:
-                for number in range(5, 9):
-                    (added,) = fill(writer, 1, first=number)
-                    found = {hit.record.id for hit in reader.search(random_vectors(1), SPEC, 99)[0]}
-                    assert added in found
-                    assert len(found) == number + 1
-            assert len(reader.search(random_vectors(1), SPEC, 99)[0]) == 9
+    with read_only_disk(tmp_path / "disk") as seen, Gallery.open(seen) as reader:
+        assert len(reader.search(random_vectors(1), SPEC, 99)[0]) == 5
+        with Gallery.open(tmp_path / "disk") as writer:
+            for number in range(5, 9):
+                (added,) = fill(writer, 1, first=number)
+                found = {hit.record.id for hit in reader.search(random_vectors(1), SPEC, 99)[0]}
+                assert added in found
+                assert len(found) == number + 1
+        assert len(reader.search(random_vectors(1), SPEC, 99)[0]) == 9
 
 
 def test_a_gallery_on_a_read_only_disk_that_was_not_closed(tmp_path: Path) -> None:
     filled(tmp_path / "disk")
     (tmp_path / "copy").mkdir()
-    (tmp_path / "seen").mkdir()
     with Gallery.open(tmp_path / "disk") as gallery:
         fill(gallery, 1, first=6)
         for name in ("gallery.json", "gallery.db", "gallery.db-wal"):  # as a crash would leave them
             shutil.copy(tmp_path / "disk" / name, tmp_path / "copy" / name)
-    with mounted("--bind", str(tmp_path / "copy"), str(tmp_path / "seen")):
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(tmp_path / "seen")], check=True)
-        with pytest.raises(GalleryReadOnly, match="not closed properly"):
-            Gallery.open(tmp_path / "seen")
+    closed = pytest.raises(GalleryReadOnly, match="not closed properly")
+    with read_only_disk(tmp_path / "copy") as seen, closed:
+        Gallery.open(seen)
     with Gallery.open(tmp_path / "copy") as gallery:
         assert gallery.counts()["tracklets"] == 6
 
@@ -126,10 +119,8 @@ def fill_up(file: Path) -> None:
             ballast.write(b"\0" * 4096)
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    with mounted("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)):
+def test_a_full_disk() -> None:
+    with small_disk("2m") as disk:
         (disk / "something else").write_bytes(b"\0" * 400_000)
         with Gallery.open(disk / "gallery", create=True) as gallery:
             source = gallery.begin_source("door", "a", "f", 0.0, "s").id
@@ -146,11 +137,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
             assert gallery.counts()["tracklets"] == len(records) + 1
 
 
-def test_a_disk_that_the_database_fills(tmp_path: Path) -> None:
+def test_a_disk_that_the_database_fills() -> None:
     """The write-ahead log is what meets the end."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    with mounted("-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(disk)):
+    with small_disk("1200k") as disk:
         with Gallery.open(disk / "gallery", create=True) as gallery:
             source = gallery.begin_source("door", "a", "f", 0.0, "s").id
             ids = gallery.add_tracklets(source, [tracklet(number) for number in range(4)], SPEC)
@@ -169,10 +158,8 @@ def test_a_disk_that_the_database_fills(tmp_path: Path) -> None:
             assert [record.id for record in gallery.tracklets()] == ids
 
 
-def test_no_room_for_a_new_gallery(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    with mounted("-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)):
+def test_no_room_for_a_new_gallery() -> None:
+    with small_disk("40k") as disk:
         with pytest.raises(GalleryFull, match="no space left"):
             Gallery.open(disk / "gallery", create=True)
         assert not [path for path in (disk / "gallery").rglob("*") if path.name.startswith(".")]

@@ -61,7 +61,9 @@ def fill_varied(gallery: Gallery, count: int, rng: np.random.Generator) -> None:
         source = gallery.begin_source(camera, "a", "f", 0.0, "s")
         mine = range(part, count, len(CAMERAS))
         batch = [
-            tracklet(i, vectors[i], start=float(rng.integers(0, 100)), quality=float(rng.integers(0, 5)) / 4)
+            tracklet(
+                i, vectors[i], start=float(rng.integers(0, 400)) / 4, quality=float(rng.integers(0, 5)) / 4
+            )
             for i in mine
         ]
         gallery.add_tracklets(source.id, batch, SPEC)
@@ -69,14 +71,14 @@ def fill_varied(gallery: Gallery, count: int, rng: np.random.Generator) -> None:
 
 def random_filter(rng: np.random.Generator) -> GalleryFilter:
     some: Any = lambda: frozenset(rng.choice([*CAMERAS, "nowhere"], rng.integers(1, 4)).tolist())  # noqa: E731
-    span = np.sort(rng.integers(-5, 105, 2)).astype(float).tolist()
+    span = (np.sort(rng.integers(-20, 420, 2)) / 4).tolist()
     values: dict[str, Any] = {
         "cameras": some(),
         "exclude_cameras": some(),
         "start": span[0],
         "end": span[1],
         "min_quality": float(rng.integers(0, 5)) / 4,
-        "exclude_span": (str(rng.choice(CAMERAS)), *np.sort(rng.integers(0, 100, 2)).astype(float).tolist()),
+        "exclude_span": (str(rng.choice(CAMERAS)), *(np.sort(rng.integers(0, 400, 2)) / 4).tolist()),
     }
     return GalleryFilter(**{name: value for name, value in values.items() if rng.random() < 0.4})
 
