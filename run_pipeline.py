@@ -401,7 +401,7 @@ def weights_fetch(
 def weights_import(
     path: Path,
     name: Annotated[str | None, typer.Option(help="Name of the card; default: the file's.")] = None,
-    kind: Annotated[str, typer.Option(help="detector or embedder")] = "embedder",
+    kind: Annotated[str, typer.Option(help="detector or embedder")] = "detector",
     licence: Annotated[str | None, typer.Option(help="SPDX expression.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
     trust_weights: TrustWeights = False,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -127,10 +128,12 @@ def ingest(
             source.start,
         )
         record = _begin(gallery, source, fingerprint, hooks)
+        log_path = gallery.work_folder / f"{record.id:06d}.boxes"
         if record.status == "complete":
             summary.status = "already ingested"
+            log_path.unlink(missing_ok=True)  # a run killed right after its last word
         else:
-            runs.append(_SourceRun(source, record, config, summary, hooks))
+            runs.append(_SourceRun(source, record, config, summary, log_path, hooks))
     seconds: dict[str, float] = {"start": perf_counter() - begin}
     if runs:
         seconds.update(_run(gallery, runs, detector, embedder, config))
@@ -176,7 +179,7 @@ def _run(
     pool = ReaderPool([run.source for run in runs], config.video.open_sources)
     with Writer(gallery, embedder, config.batch) as writer:
         for run in runs:
-            run.begin(gallery, writer)
+            writer.expect(run.record.id)
         try:
             with pool:
                 for batch, ended in pool.batches(config.batch.frames):
@@ -219,18 +222,24 @@ class _SourceRun:
     """One source on its way through the stages."""
 
     def __init__(
-        self, source: Source, record: SourceRecord, config: Config, summary: SourceSummary, hooks: Hooks
+        self,
+        source: Source,
+        record: SourceRecord,
+        config: Config,
+        summary: SourceSummary,
+        log_path: Path,
+        hooks: Hooks,
     ) -> None:
         self.source, self.record, self.summary, self._hooks = source, record, summary, hooks
         self._tracker: Tracker = plugins.build("trackers", config.tracker, frame_rate=source.analysed_rate)
         self._builder = TrackletBuilder(source.camera, config.tracklets)
         self._started = self._told = 0.0
-        self.log: DetectionLog
+        self._log_path = log_path
 
-    def begin(self, gallery: Gallery, writer: Writer) -> None:
-        path = gallery.work_folder / f"{self.record.id:06d}.boxes"
-        self.log = DetectionLog(path, self.record.settings_hash)
-        writer.expect(self.record.id)
+    @cached_property
+    def log(self) -> DetectionLog:
+        """Opened with the first frame, so that a thousand waiting sources hold no files open."""
+        return DetectionLog(self._log_path, self.record.settings_hash)
 
     def track(self, frame: Frame, detections: Detections, writer: Writer) -> None:
         self._started = self._started or perf_counter()
@@ -251,7 +260,7 @@ class _SourceRun:
         self._tell(writer, self.source.duration_s or 0.0, finished=True)
 
     def close(self) -> None:
-        if hasattr(self, "log"):
+        if "log" in self.__dict__:
             self.log.__exit__(None, None, None)
 
     def _finish(self, gallery: Gallery, writer: Writer) -> None:

@@ -265,11 +265,13 @@ def test_an_older_database_under_a_snapshot_and_a_running_search(
     backup = (sqlite_place.folder / "gallery.db").read_bytes()
     with sqlite_place.open() as gallery:
         fill(gallery, 10, first=10)
-        gallery.delete_tracklets([1])
+        gallery.delete_tracklets([20])
         assert len(answer(gallery)) == 19
     (sqlite_place.folder / "gallery.db").write_bytes(backup)
     with sqlite_place.open() as gallery:
         assert len(answer(gallery)) == 10
+        fill(gallery, 3, first=30)  # numbered as rows that the snapshot had
+        assert len(answer(gallery)) == 13
     assert vectors_read == [19, 10]
 
 
