@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= openvino postgres dev
 PY := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+# By content, not by age: a fresh clone has new files but may have a ready environment.
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 VIDEO ?=
 
 .PHONY: demo test check venv clean
@@ -11,7 +12,7 @@ VIDEO ?=
 venv: $(STAMP)
 
 # Dependencies alone: the code runs from the checkout, so one environment can serve several.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Retrace needs Python 3.11 or later; run make PYTHON=...")'
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -c 'import tomllib, sys; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *(d for e in sys.argv[1:] for d in p["optional-dependencies"][e]), sep="\n")' $(EXTRAS) > $(VENV)/requirements.txt

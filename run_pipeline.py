@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong input. Errors are one line; --debug shows 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -16,6 +17,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+# Read by OpenCV when it is loaded: no warnings beside our own, and a picture of a few kilobytes may not
+# unfold into gigabytes.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
 from models import weights as weight_files
 from pipeline import report
@@ -149,7 +155,7 @@ def ingest(
 @app.command()
 def query(
     gallery: GalleryDir,
-    tracklet: Annotated[int | None, typer.Option(help="Id of a stored tracklet.")] = None,
+    tracklet: Annotated[int | None, typer.Option(max=2**63 - 1, help="Id of a stored tracklet.")] = None,
     image: Annotated[
         list[Path] | None, typer.Option(help="Picture of the person; several are combined.")
     ] = None,
@@ -192,6 +198,8 @@ def query(
     if (given[0] == "--video") != (at is not None):
         raise ValueError("--at belongs to --video: the second of the video that --box points into")
     boxes = [_box(text) for text in box or []]
+    if boxes and tracklet is not None:
+        raise ValueError("--box belongs to --image and --video; a tracklet is searched as it is stored")
     with _hooks() as hooks, _open(gallery, database, settings) as opened:
         wanted = _filter(opened, camera, exclude_camera, from_, to)
         if tracklet is not None:
@@ -235,7 +243,7 @@ def tracklets(
 ) -> None:
     """List the tracklets of a gallery by time."""
     with _open(gallery, database) as opened:
-        wanted = _filter(opened, [camera] if camera else None, None, from_, to)
+        wanted = _filter(opened, None if camera is None else [camera], None, from_, to)
         listed = [tracklet_json(record) for record in opened.tracklets(wanted)]
     if as_json:
         _print_json(listed)
@@ -387,7 +395,7 @@ def weights_fetch(
     name: Annotated[
         str | None, typer.Argument(help="Name of `weights list`; default: this machine's detector.")
     ] = None,
-    force: Annotated[bool, typer.Option(help="Fetch again what is here already.")] = False
+    force: Annotated[bool, typer.Option(help="Fetch again what is here already.")] = False,
 ) -> None:
     """Download a weight into the cache folder and check its hash."""
     from pipeline.detectors.yolo import default_weights
@@ -418,8 +426,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = _spread([argument for argument in given if argument != "--debug"])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name need not be text that can be encoded
+            stream.reconfigure(errors="backslashreplace")
     try:
+        _refuse_blanks(given)
         code = app(given, standalone_mode=False, prog_name="run_pipeline.py")
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except typer.Exit as leave:
         return leave.exit_code
@@ -430,7 +443,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the outermost frame: every error ends as one line and a code
         if hasattr(error, "format_message"):  # click's own: an unknown option, a missing value
-            return _fail(error.format_message(), 2, debug)
+            text = error.format_message()
+            if text.startswith("Usage:"):  # no command was given: its help
+                typer.echo(text, err=True)
+                return 2
+            return _fail(" ".join(text.split()), 2, debug)
         return _fail(_one_line(error), 2 if _is_wrong_input(error) else 1, debug)
 
 
@@ -456,6 +473,13 @@ def _fail(text: str, code: int, debug: bool) -> int:
         traceback.print_exc()
     typer.echo(f"retrace: {text}", err=True)
     return code
+
+
+def _refuse_blanks(arguments: list[str]) -> None:
+    """An empty argument is a shell variable that is not set; as a path it would be the current folder."""
+    for before, argument in zip(["the command", *arguments], arguments, strict=False):
+        if not argument.strip():
+            raise ValueError(f"the value after {before} is empty")
 
 
 def _spread(arguments: list[str]) -> list[str]:
@@ -521,7 +545,11 @@ def _open(folder: Path, url: str | None, config: Config | None = None, write: bo
 
 
 def _sources(texts: Sequence[str], starts: Sequence[str]) -> list[SourceSpec]:
-    begin = dict(_pair(text, "--start", "ISO8601") for text in starts)
+    begin: dict[str, str] = {}
+    for name, moment in (_pair(text, "--start", "ISO8601") for text in starts):
+        if name in begin:
+            raise ValueError(f"--start is given twice for camera '{name}'")
+        begin[name] = moment
     sources = [_pair(text, "--source", "URI") for text in texts]
     unknown = begin.keys() - {name for name, _ in sources}
     if unknown:
@@ -531,9 +559,9 @@ def _sources(texts: Sequence[str], starts: Sequence[str]) -> list[SourceSpec]:
 
 def _pair(text: str, flag: str, value: str) -> tuple[str, str]:
     name, equals, rest = text.partition("=")
-    if not equals or not name.strip() or not rest:
+    if not equals or not name.strip() or not rest.strip():
         raise ValueError(f"{flag} takes NAME={value}, got '{text}'")
-    return name, rest
+    return name.strip(), rest
 
 
 def _time(text: str) -> float:
@@ -541,6 +569,8 @@ def _time(text: str) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"'{text}' is not an ISO 8601 time such as 2024-05-01T13:30:00+02:00") from error
+    if not 1 < moment.year < 9999:  # the next time zone, or the end of the video, would leave the calendar
+        raise ValueError(f"'{text}' is outside the years 2 to 9998")
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -557,11 +587,11 @@ def _box(text: str) -> tuple[float, float, float, float]:
 def _filter(
     gallery: Gallery, cameras: list[str] | None, without: list[str] | None, begin: str | None, end: str | None
 ) -> GalleryFilter:
+    start, stop = (None if text is None else _time(text) for text in (begin, end))
+    if start is not None and stop is not None and stop < start:
+        raise ValueError(f"--to {end} lies before --from {begin}")
     wanted = GalleryFilter(
-        cameras=frozenset(cameras or []),
-        exclude_cameras=frozenset(without or []),
-        start=_time(begin) if begin else None,
-        end=_time(end) if end else None,
+        cameras=frozenset(cameras or []), exclude_cameras=frozenset(without or []), start=start, end=stop
     )
     known = {summary.camera for summary in gallery.cameras()}
     unknown = (wanted.cameras | wanted.exclude_cameras) - known
@@ -573,7 +603,8 @@ def _filter(
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
 
 
 def _counted(counts: dict[str, int]) -> str:

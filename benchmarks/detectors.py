@@ -10,17 +10,20 @@ measured in turns so that other load on the machine hits all weights alike; comp
 
 import argparse
 import json
-import os
 import statistics
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import cv2
 import numpy as np
 
 from models import weights as weight_store
+from pipeline.offline import keep_ultralytics_offline
 
 LOWEST_CONFIDENCE = 0.05
 
@@ -197,7 +200,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all rows here too")
     args = parser.parse_args()
 
-    os.environ["YOLO_AUTOINSTALL"] = "false"  # before Ultralytics is imported: it installs nothing by itself
+    keep_ultralytics_offline()
     import torch
 
     torch.set_num_threads(args.threads)

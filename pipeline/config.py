@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 class Settings(BaseModel):
     """Base of every settings block: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class VideoSettings(Settings):

@@ -10,12 +10,14 @@ Format: a header line (the settings hash), then per frame two int32 (frame index
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from pipeline.types import Detections
+from storage.errors import disk_errors
 
 _FIELDS = 5
 
@@ -42,7 +44,8 @@ class DetectionLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk, reported by `flush`
+            self._file.close()
 
     def replay(self, frame_index: int) -> Detections | None:
         """The boxes logged for the next frame; None from the first frame on that has none."""
@@ -65,13 +68,16 @@ class DetectionLog:
         """Add the boxes of a frame that `replay` did not know."""
         assert not self._replaying, "append comes after replay has ended"
         rows = np.concatenate([detections.xyxy, detections.confidence[:, None]], axis=1).astype(np.float32)
-        self._file.write(np.array([frame_index, len(rows)], np.int32).tobytes() + rows.tobytes())
+        with disk_errors(self._path.parent.parent):
+            self._file.write(np.array([frame_index, len(rows)], np.int32).tobytes() + rows.tobytes())
 
     def flush(self) -> None:
         """Hand what was appended to the operating system, so that a kill of this process keeps it."""
-        self._file.flush()
+        with disk_errors(self._path.parent.parent):  # the gallery's folder
+            self._file.flush()
 
     def remove(self) -> None:
         """Delete the log: its source is done."""
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
         self._path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -37,12 +38,13 @@ def export(gallery: Gallery, form: Format, out: Path, camera: str | None = None)
         The number of tracklets written.
 
     Raises:
-        ExportError: MOT of more than one source, or an unknown camera.
+        ExportError: MOT of more than one source, an unknown camera, or no file can be written at `out`.
     """
     known = [summary.camera for summary in gallery.cameras()]
-    if camera is not None and camera not in known:
+    wanted = GalleryFilter(cameras=frozenset() if camera is None else frozenset([camera]))
+    if not wanted.cameras <= set(known):
         raise ExportError(f"no camera '{camera}' in the gallery; there are: {', '.join(known) or 'none'}")
-    records = gallery.tracklets(GalleryFilter(cameras=frozenset([camera]) if camera else frozenset()))
+    records = gallery.tracklets(wanted)
     write: dict[str, Callable[[Gallery, Iterator[TrackletRecord], TextIO], int]] = {
         "mot": _write_mot,
         "json": _write_json,
@@ -50,14 +52,34 @@ def export(gallery: Gallery, form: Format, out: Path, camera: str | None = None)
     }
     if form not in write:
         raise ExportError(f"no format '{form}'; there are: {', '.join(write)}")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    with whole_file(out) as file:
+        return write[form](gallery, records, file)
+
+
+@contextmanager
+def whole_file(out: Path) -> Iterator[TextIO]:
+    """Open a text file to write that appears, or replaces what was there, only when it is whole.
+
+    A device or a pipe is written as it is. An OSError names `out`, whatever it was that failed.
+    """
+    if out.is_dir():
+        raise ExportError(f"{out} is a folder: name a file in it")
+    if not out.parent.is_dir():
+        raise ExportError(f"there is no folder {out.parent} to write {out.name} in: make it first")
+    in_place = out.exists() and not out.is_file()
+    partial = out if in_place else out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            count = write[form](gallery, records, file)
-        partial.replace(out)
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+        if not in_place:
+            partial.replace(out)
+    except OSError as error:
+        if error.filename not in (None, str(partial)):
+            raise  # of what was read meanwhile
+        raise OSError(error.errno, error.strerror, str(out)) from error
     finally:
-        partial.unlink(missing_ok=True)
-    return count
+        if not in_place:
+            partial.unlink(missing_ok=True)
 
 
 def tracklet_json(record: TrackletRecord) -> dict[str, Any]:

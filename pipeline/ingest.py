@@ -28,7 +28,7 @@ from pipeline.types import Detections, Frame
 from pipeline.video import Source, SourceSpec, open_source
 from pipeline.writing import Writer
 from storage.gallery import Gallery
-from storage.records import SourceRecord
+from storage.records import SourceRecord, camera_name
 
 _PROGRESS_EVERY_S = 0.25
 # Bump when the same settings would give other tracklets, so that a half-done source is begun anew.
@@ -131,7 +131,8 @@ def ingest(
         log_path = gallery.work_folder / f"{record.id:06d}.boxes"
         if record.status == "complete":
             summary.status = "already ingested"
-            log_path.unlink(missing_ok=True)  # a run killed right after its last word
+            if not gallery.read_only:
+                log_path.unlink(missing_ok=True)  # a run killed right after its last word
         else:
             runs.append(_SourceRun(source, record, config, summary, log_path, hooks))
     seconds: dict[str, float] = {"start": perf_counter() - begin}
@@ -142,7 +143,7 @@ def ingest(
 
 
 def _open_sources(specs: Sequence[SourceSpec], config: Config) -> list[Source]:
-    names = Counter(spec.camera for spec in specs)
+    names = Counter(camera_name(spec.camera) for spec in specs)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise SourceError(

@@ -8,7 +8,8 @@ import sys
 
 def keep_ultralytics_offline() -> None:
     """Set its switches; must be called before the first `import ultralytics` of the process."""
-    if "ultralytics" in sys.modules and os.environ.get("YOLO_AUTOINSTALL") != "false":
+    loaded = sys.modules.get("ultralytics.utils")
+    if loaded is not None and loaded.AUTOINSTALL:
         raise RuntimeError("ultralytics was imported before it was kept offline: import it through Retrace")
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["YOLO_OFFLINE"] = "true"

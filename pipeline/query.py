@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.ingest import Detector, Tracker
 from pipeline.tracklets import encode_jpeg
 from pipeline.types import Detections, Frame, Image, clip_to_frame
 from pipeline.video import Source, SourceSpec, open_source, read_image
+from storage.errors import GalleryDamaged
 from storage.gallery import Gallery
 from storage.records import EmbedderSpec, GalleryFilter, Hit
 
@@ -25,6 +27,7 @@ Box = tuple[float, float, float, float]
 
 TRACK_S = 4.0  # how far a person is followed forward and back from the moment that was pointed at
 SAME_PERSON_IOU = 0.3  # a detection that overlaps the user's box by this much is the person meant
+MIN_SIDE_PX = 8  # of the picture of a person: with less, anybody is as similar as anybody else
 PERSON_SHAPE = (1.5, 4.5)  # height / width of a picture that is taken for a crop of one person
 
 
@@ -100,11 +103,15 @@ def search(gallery: Gallery, query: Query, top_k: int, wanted: GalleryFilter) ->
 def query_by_tracklet(gallery: Gallery, tracklet_id: int) -> Query:
     """A stored tracklet as the query; its stored embedding is used, no model is loaded."""
     record = gallery.tracklet(tracklet_id)
+    try:
+        crops = tuple(gallery.crops(tracklet_id))
+    except GalleryDamaged:
+        crops = ()  # they are only shown; the stored embedding answers the question without them
     return Query(
         "tracklet",
         {"tracklet": record.id, "camera": record.camera},
         gallery.embedding(tracklet_id),
-        tuple(gallery.crops(tracklet_id)),
+        crops,
         (record.camera, record.start, record.end),
     )
 
@@ -133,7 +140,7 @@ def query_by_images(paths: Sequence[Path], boxes: Sequence[Box], embedder: Embed
         if box is None and not _is_person_shaped(image):
             detector = detector or plugins.build("detectors", config.detector)
             box = _only_person(image, path, detector)
-        crops.append(image if box is None else _cut(image, box, str(path)))
+        crops.append(_cut(image, box or (0, 0, image.shape[1], image.shape[0]), str(path)))
         used.append(list(box) if box else None)
     rows = [
         row
@@ -169,17 +176,23 @@ def query_by_video(
     """
     hooks = hooks or Hooks()
     source = open_source(SourceSpec("query", str(path)), config.video)
-    if at_s < 0 or (source.duration_s is not None and at_s > source.duration_s):
-        raise QueryError(f"{path} is {source.duration_s or 0:.1f} s long; --at {at_s:g} is outside")
+    if not (math.isfinite(at_s) and 0 <= at_s <= (source.duration_s or at_s)):
+        length = f", which is {source.duration_s:.1f} s long" if source.duration_s else ""
+        raise QueryError(f"--at {at_s:g} is outside {path}{length}")
     detector: Detector = plugins.build("detectors", config.detector)
     frames = list(source.frames(max(0.0, at_s - TRACK_S), at_s + TRACK_S))
     if not frames:
         raise QueryError(f"{path} has no frame near {at_s:g} s")
     moments = [frame.timestamp - source.start for frame in frames]
     middle = int(np.argmin(np.abs(np.array(moments) - at_s)))
+    _cut(frames[middle].image, box, str(path))  # refuses what is no person at all before the work begins
     forward = _follow(frames[middle:], box, detector, config, source, hooks)
     back = _follow(frames[middle::-1], box, detector, config, source, hooks)
     track = back[:0:-1] + forward  # the pointed-at frame is in both
+    # A person who leaves the picture ends as a sliver at its border.
+    track = [seen for seen in track if min(seen[1][2:] - seen[1][:2]) >= MIN_SIDE_PX] or track[
+        len(back) - 1 :
+    ][:1]
     crops = [_cut(frame.image, tuple(found.tolist()), str(path)) for frame, found in track]
     embedding = embed_images(embedder, [crops], config.batch.clips)[0]
     if embedding is None:
@@ -261,7 +274,7 @@ def _read(path: Path) -> Image:
         raise QueryError(f"there is no picture {path}")
     image = read_image(path)
     if image is None:
-        raise QueryError(f"{path} is not a picture that can be read")
+        raise QueryError(f"{path} is not a picture that can be read: it is damaged, too large, or no picture")
     return image
 
 
@@ -269,8 +282,13 @@ def _cut(image: Image, box: Any, name: str) -> Image:
     height, width = image.shape[:2]
     left, top = int(max(0, np.floor(box[0]))), int(max(0, np.floor(box[1])))
     right, bottom = int(min(width, np.ceil(box[2]))), int(min(height, np.ceil(box[3])))
-    if right - left < 2 or bottom - top < 2:
-        raise QueryError(f"the box {_text(box)} is outside {name} ({width}x{height} pixels), or too small")
+    if right <= left or bottom <= top:
+        raise QueryError(f"the box {_text(box)} is outside {name} ({width}x{height} pixels)")
+    if right - left < MIN_SIDE_PX or bottom - top < MIN_SIDE_PX:
+        raise QueryError(
+            f"the box {_text(box)} shows {right - left}x{bottom - top} pixels of {name}; "
+            f"a person needs {MIN_SIDE_PX}x{MIN_SIDE_PX} at least"
+        )
     return image[top:bottom, left:right]
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.config import BatchSettings
 from pipeline.embedding import Embedder, embed_tracklets
 from pipeline.hooks import Hooks
+from storage.errors import GalleryDamaged
 from storage.gallery import Gallery
 from storage.records import EmbedderSpec, Generation
 
@@ -73,6 +74,11 @@ def reindex(
     generation = gallery.begin_generation(embedder.spec)
     embedded, failed = _fill(gallery, generation, embedder, settings, hooks)
     sampled = _verify(gallery, generation, embedder, settings)
+    if failed and not sampled:
+        raise ReindexError(
+            f"none of {failed} tracklets can be embedded, as if the crops in {gallery.folder / 'media'} were "
+            "gone: bring them back; the old generation stays in use"
+        )
     gallery.switch_generation(generation.id, allowed_missing=failed)
     return ReindexSummary(
         generation=generation.id,
@@ -117,7 +123,7 @@ def _fill(
     total, embedded, failed, last = gallery.counts()["tracklets"], 0, 0, 0
     done = generation.num_embeddings
     while ids := gallery.missing_embeddings(generation.id, after_id=last, limit=_BATCH):
-        vectors = embed_tracklets(embedder, [gallery.crops(i) for i in ids], settings.clips)
+        vectors = embed_tracklets(embedder, [_crops(gallery, i) for i in ids], settings.clips)
         rows = [(i, vector) for i, vector in zip(ids, vectors, strict=True) if vector is not None]
         if rows:
             gallery.add_embeddings(generation.id, [i for i, _ in rows], np.stack([v for _, v in rows]))
@@ -127,14 +133,22 @@ def _fill(
     return embedded, failed
 
 
+def _crops(gallery: Gallery, tracklet_id: int) -> list[bytes]:
+    """The stored crops; none where their file is lost or damaged, which counts as not embeddable."""
+    try:
+        return gallery.crops(tracklet_id)
+    except GalleryDamaged:
+        return []
+
+
 def _verify(gallery: Gallery, generation: Generation, embedder: Embedder, settings: BatchSettings) -> int:
     """Embed a spread sample again: each stored row must be its tracklet's, and its own nearest neighbour."""
     ids, stored = _sample(gallery, generation.id)
-    if len(ids) == 0:
+    fresh = embed_tracklets(embedder, [_crops(gallery, i) for i in ids], settings.clips)
+    again = [i for i, vector in enumerate(fresh) if vector is not None]  # the others lost their crops since
+    if not again:
         return 0
-    fresh = embed_tracklets(embedder, [gallery.crops(i) for i in ids], settings.clips)
-    if any(vector is None for vector in fresh):
-        raise ReindexError("a tracklet could not be embedded a second time; the old generation stays in use")
+    ids, stored = [ids[i] for i in again], stored[again]
     vectors = np.stack([vector for vector in fresh if vector is not None])  # (S, D)
     own = (vectors * stored).sum(axis=1)
     nearest = np.full(len(ids), -1.0)

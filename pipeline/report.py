@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.export import iso
+from pipeline.export import iso, whole_file
 from pipeline.query import Answer
 from pipeline.reindex import describe
 from storage.records import GalleryFilter, Hit
@@ -49,12 +48,8 @@ def write_html(answer: Answer, out: Path) -> None:
         lanes=_lanes(answer),
         ticks=_ticks(answer),
     )
-    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(out) as file:
+        file.write(page)
 
 
 class _Match:

@@ -26,6 +26,7 @@ from pipeline.types import Frame, Image
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _HASH_SAMPLES, _HASH_SAMPLE_BYTES = 16, 256 * 1024
 _SEEK_FROM_S = 5.0  # nearer than this, decoding from the start is as quick and exact
+_GAP_S, _GAP_FRAMES = 1.0, 10  # a hole in a recording is longer than both
 
 
 class VideoSourceError(OSError):
@@ -54,7 +55,7 @@ class Source:
         duration_s: length in seconds, None when the container does not say.
         fingerprint: 32 hex digits of the content; the same recording has the same one wherever it lies.
         damage: counts of what was skipped while reading, by kind; filled by `frames()`.
-        origin: the container's time of the first picture in seconds; the zero of all offsets.
+        origin: where the container's clock starts in seconds; the zero of all offsets.
     """
 
     camera: str
@@ -102,8 +103,8 @@ class Source:
     def _pictures(self, first_s: float) -> Iterator[tuple[int, float, Any]]:
         raise NotImplementedError
 
-    def _damaged(self, kind: str) -> None:
-        self.damage[kind] = self.damage.get(kind, 0) + 1
+    def _damaged(self, kind: str, count: int = 1) -> None:
+        self.damage[kind] = self.damage.get(kind, 0) + count
 
 
 class VideoFile(Source):
@@ -118,15 +119,34 @@ class VideoFile(Source):
                 with suppress(av.FFmpegError):  # not seekable: decode from the start
                     container.seek(int((self.origin + first_s) / stream.time_base), stream=stream)
                     index = round(first_s * self.frame_rate) - 1  # an estimate; exact without a seek
+            previous, shift = (offset if index < 0 else None), 0.0
             for picture in self._decode(container, stream):
                 index += 1
+                if picture.is_corrupt:
+                    self._damaged("damaged pictures")
                 if picture.pts is None:  # some raw and damaged streams have no clock
                     offset += 1.0 / self.frame_rate
                 else:
                     seconds = float(picture.pts * picture.time_base)
-                    self.origin = seconds if self.origin is None else self.origin
-                    offset = seconds - self.origin
+                    if self.origin is None:  # pictures lost at the beginning do not move the others
+                        self.origin = min(seconds, _clock_start(stream, seconds))
+                    offset = seconds - self.origin + shift
+                if previous is not None:
+                    if offset < previous - _GAP_S:  # recordings put one behind the other
+                        self._damaged("clock set back")
+                        shift += previous + 1.0 / self.frame_rate - offset
+                        offset = previous + 1.0 / self.frame_rate
+                    self._note_gap(previous, offset)
+                previous = offset
                 yield index, offset, lambda picture=picture: _to_rgb(picture)
+            if previous is not None and self.duration_s is not None:
+                self._note_gap(previous, self.duration_s)
+
+    def _note_gap(self, last: float, now: float) -> None:
+        """Count the seconds without a picture; what a codec cannot mend often leaves no other trace."""
+        missing = now - last - 1.0 / self.frame_rate
+        if missing > max(_GAP_S, _GAP_FRAMES / self.frame_rate) * 0.99:
+            self._damaged("seconds without a picture", round(missing))
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         packets = container.demux(stream)
@@ -177,11 +197,16 @@ def open_source(spec: SourceSpec, settings: VideoSettings) -> Source:
             f"camera '{spec.camera}': live streams are not supported yet; give a file, folder or glob"
         )
     path = Path(spec.uri).expanduser()
-    is_pattern = not path.exists() and glob.has_magic(spec.uri)
-    if path.is_dir() or is_pattern or path.suffix.lower() in IMAGE_SUFFIXES:
-        source: Source = _open_images(spec, path, is_pattern, settings)
-    else:
-        source = _open_file(spec, path, settings)
+    try:
+        is_pattern = not path.exists() and glob.has_magic(spec.uri)
+        if path.is_dir() or is_pattern or path.suffix.lower() in IMAGE_SUFFIXES:
+            source: Source = _open_images(spec, path, is_pattern, settings)
+        else:
+            source = _open_file(spec, path, settings)
+    except VideoSourceError:
+        raise
+    except OSError as error:  # no permission, a name too long, a disk that cannot be read
+        raise VideoSourceError(f"camera '{spec.camera}': {path}: {error.strerror}") from error
     if next(iter(source.frames()), None) is None:
         raise VideoSourceError(f"camera '{spec.camera}': {path} has no frame that can be decoded")
     source.damage.clear()
@@ -192,9 +217,9 @@ def read_image(path: Path) -> Image | None:
     """A picture file as (H, W, 3) uint8 RGB, upright by its EXIF, or None when it cannot be read."""
     try:
         encoded = np.fromfile(path, np.uint8)
-    except OSError:
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    except (OSError, cv2.error):  # cv2.error: larger than OpenCV may decode
         return None
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -202,6 +227,8 @@ def _open_file(spec: SourceSpec, path: Path, settings: VideoSettings) -> VideoFi
     named = f"camera '{spec.camera}': {path}"
     if not path.exists():
         raise VideoSourceError(f"{named} does not exist")
+    if not path.is_file():
+        raise VideoSourceError(f"{named} is a device or a pipe; give a file, folder or glob")
     if path.stat().st_size == 0:
         raise VideoSourceError(f"{named} is empty")
     try:
@@ -233,7 +260,7 @@ def _open_images(spec: SourceSpec, path: Path, is_pattern: bool, settings: Video
         if path.is_dir()
         else [path]
     )
-    paths = sorted((p for p in found if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    paths = sorted((p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()), key=_natural)
     if not paths:
         others = f" ({len(found)} other files; give each video its own --source)" if found else ""
         raise VideoSourceError(f"camera '{spec.camera}': no pictures in {spec.uri}{others}")
@@ -263,8 +290,17 @@ def _to_rgb(picture: Any) -> Image:
 
 def _duration_s(container: Any, stream: Any) -> float | None:
     if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+        length = float(stream.duration * stream.time_base)
+    elif container.duration:
+        length = container.duration / av.time_base
+    else:
+        return None
+    # A file cut short is given the length it has now; its header may still know what it had.
+    return max(length, float(stream.frames / stream.average_rate)) if stream.average_rate else length
+
+
+def _clock_start(stream: Any, default: float) -> float:
+    return default if stream.start_time is None else float(stream.start_time * stream.time_base)
 
 
 def _recording_time(container: Any) -> float | None:
@@ -273,7 +309,7 @@ def _recording_time(container: Any) -> float | None:
         return None
     with suppress(ValueError):
         moment = datetime.fromisoformat(written)
-        if moment.year > 1971:  # encoders without a clock write the epoch of their format
+        if 1971 < moment.year < 9999:  # encoders without a clock write the epoch of their format
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return None
 

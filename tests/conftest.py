@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.offline import keep_ultralytics_offline
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+keep_ultralytics_offline()  # before any test imports it
 
 
 @pytest.fixture

@@ -46,20 +46,24 @@ def read_boxes(path: Path) -> dict[int, Detections]:
     """Boxes of a MOT file by 0-based frame.
 
     Raises:
-        ValueError: the file does not hold at least six numbers a line.
+        ValueError: the file does not hold at least six numbers a line, or a frame or a confidence is none.
     """
-    lines = path.read_text(encoding="utf-8").split()
-    if not lines:
-        return {}
     try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines:
+            return {}
         rows = np.loadtxt(lines, delimiter=",", ndmin=2, dtype=np.float64)
-    except ValueError as error:
+    except ValueError as error:  # a UnicodeDecodeError is one
         raise ValueError(f"{path} is not a MOT file (frame,id,left,top,width,height,...): {error}") from error
     if rows.shape[1] < 6:
         raise ValueError(
             f"{path} has {rows.shape[1]} columns; a MOT file has frame,id,left,top,width,height,..."
         )
+    if not ((rows[:, 0] >= 1) & (rows[:, 0] < 2**31)).all():
+        raise ValueError(f"{path} has a frame number that is none; frames count from 1")
     confidence = rows[:, 6] if rows.shape[1] > 6 else np.ones(len(rows))
+    if not (confidence <= 1).all():
+        raise ValueError(f"{path} has confidences that are not between 0 and 1 (or -1: not known)")
     given: npt.NDArray[np.float32] = np.where(confidence < 0, 1.0, confidence).astype(np.float32)  # -1: not
     xyxy = np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1).astype(np.float32)
     frames = rows[:, 0].astype(np.int64) - 1

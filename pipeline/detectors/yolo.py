@@ -32,6 +32,10 @@ class Config(Settings):
     device: str | None = Field(None, description="cpu, cuda:0, ...; null: the GPU if there is one")
 
 
+class UnusableWeights(ValueError):
+    """A file that has the form of weights but is no detector."""
+
+
 class YoloDetector:
     """One network for all cameras; frames are batched by size."""
 
@@ -42,7 +46,7 @@ class YoloDetector:
         from ultralytics import YOLO
 
         card = resolved.card
-        self._model: Any = YOLO(str(resolved.path), task="detect")
+        _check_device(config.device)
         self._options = {
             "conf": config.confidence,
             "iou": config.iou or (card.iou if card else None) or 0.45,
@@ -51,10 +55,17 @@ class YoloDetector:
             "device": config.device,
             "verbose": False,
         }
-        with warnings.catch_warnings():
-            # Ultralytics loads at the first call, some forms by functions that PyTorch retires.
-            warnings.simplefilter("ignore", FutureWarning)
-            self._model.predict(np.zeros((64, 64, 3), np.uint8), **self._options)
+        try:
+            with warnings.catch_warnings():
+                # Ultralytics loads at the first call, some forms by functions that PyTorch retires.
+                warnings.simplefilter("ignore", FutureWarning)
+                self._model: Any = YOLO(str(resolved.path), task="detect")
+                self._model.predict(np.zeros((64, 64, 3), np.uint8), **self._options)
+        except Exception as error:  # whatever the inside of a file that is no detector makes of Ultralytics
+            raise UnusableWeights(
+                f"{resolved.path} cannot be used as a detector: give the weights of a YOLO detector "
+                f"({type(error).__name__}: {_first_sentence(error)})"
+            ) from error
         self.fingerprint = (
             f"yolo:{resolved.origin_sha256}:{resolved.path.suffix}:{sorted(self._options.items(), key=str)}"
         )
@@ -82,6 +93,21 @@ def default_weights(device: str | None) -> str:
 
     gpu = device != "cpu" if device else torch.cuda.is_available()
     return weights.DEFAULT_DETECTOR_GPU if gpu else weights.DEFAULT_DETECTOR
+
+
+def _check_device(device: str | None) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device or "cpu")
+        torch.empty(0, device=kind)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ValueError(f"this machine has no device '{device}': try --device cpu") from error
+
+
+def _first_sentence(error: Exception) -> str:
+    text = " ".join(str(error).replace("ERROR ❌️", "").split())
+    return text.split(". ")[0][:200]
 
 
 def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
