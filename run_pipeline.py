@@ -47,6 +47,8 @@ weights_app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+_GO_ON = "interrupted; run the same command again to go on"
 # Options that take several values after one flag as well as one value after each of several flags.
 _VARIADIC = frozenset({"--source", "--start", "--set", "--image", "--box", "--camera", "--exclude-camera"})
 
@@ -433,11 +435,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_blanks(given)
         code = app(given, standalone_mode=False, prog_name="run_pipeline.py")
         sys.stdout.flush()
+        if code == _INTERRUPTED:
+            return _fail(_GO_ON, 1, debug)
         return code if isinstance(code, int) else 0
     except typer.Exit as leave:
         return leave.exit_code
     except KeyboardInterrupt:
-        return _fail("interrupted; run the same command again to go on", 1, debug)
+        return _fail(_GO_ON, 1, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

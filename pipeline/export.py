@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -74,12 +74,13 @@ def whole_file(out: Path) -> Iterator[TextIO]:
         if not in_place:
             partial.replace(out)
     except OSError as error:
-        if error.filename not in (None, str(partial)):
+        if error.filename is not None and Path(error.filename) != partial:
             raise  # of what was read meanwhile
         raise OSError(error.errno, error.strerror, str(out)) from error
     finally:
         if not in_place:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # of a disk that cannot be written, where there is none
+                partial.unlink()
 
 
 def tracklet_json(record: TrackletRecord) -> dict[str, Any]:

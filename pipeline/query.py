@@ -283,7 +283,7 @@ def _cut(image: Image, box: Any, name: str) -> Image:
     left, top = int(max(0, np.floor(box[0]))), int(max(0, np.floor(box[1])))
     right, bottom = int(min(width, np.ceil(box[2]))), int(min(height, np.ceil(box[3])))
     if right <= left or bottom <= top:
-        raise QueryError(f"the box {_text(box)} is outside {name} ({width}x{height} pixels)")
+        raise QueryError(f"the box {_text(box)} is outside the frame of {width}x{height} pixels of {name}")
     if right - left < MIN_SIDE_PX or bottom - top < MIN_SIDE_PX:
         raise QueryError(
             f"the box {_text(box)} shows {right - left}x{bottom - top} pixels of {name}; "

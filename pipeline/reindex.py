@@ -144,11 +144,14 @@ def _crops(gallery: Gallery, tracklet_id: int) -> list[bytes]:
 def _verify(gallery: Gallery, generation: Generation, embedder: Embedder, settings: BatchSettings) -> int:
     """Embed a spread sample again: each stored row must be its tracklet's, and its own nearest neighbour."""
     ids, stored = _sample(gallery, generation.id)
-    fresh = embed_tracklets(embedder, [_crops(gallery, i) for i in ids], settings.clips)
-    again = [i for i, vector in enumerate(fresh) if vector is not None]  # the others lost their crops since
-    if not again:
+    crops = [_crops(gallery, i) for i in ids]
+    there = [i for i, jpegs in enumerate(crops) if jpegs]  # the others lost their crops since
+    if not there:
         return 0
-    ids, stored = [ids[i] for i in again], stored[again]
+    ids, stored = [ids[i] for i in there], stored[there]
+    fresh = embed_tracklets(embedder, [crops[i] for i in there], settings.clips)
+    if any(vector is None for vector in fresh):
+        raise ReindexError("a tracklet could not be embedded a second time; the old generation stays in use")
     vectors = np.stack([vector for vector in fresh if vector is not None])  # (S, D)
     own = (vectors * stored).sum(axis=1)
     nearest = np.full(len(ids), -1.0)

@@ -42,14 +42,14 @@ class OpenVinoReid:
             import openvino
         except ImportError as error:
             raise ImportError("openvino_reid needs OpenVINO: pip install 'retrace-reid[openvino]'") from error
+        unusable = f"{resolved.path} is no OpenVINO network (.xml with its .bin) of one picture (1, 3, H, W)"
+        if resolved.path.suffix != ".xml":
+            raise ValueError(unusable)
         try:
             self._network: Any = openvino.Core().compile_model(str(resolved.path), "CPU")
             _, _, self._height, self._width = self._network.input(0).shape
         except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"{resolved.path} cannot be used: give an OpenVINO network (.xml with its .bin) of "
-                "one picture (1, 3, H, W)"
-            ) from error
+            raise ValueError(unusable) from error
         self.spec = EmbedderSpec(
             name="openvino_reid",
             weights_hash=resolved.sha256,
