@@ -4,7 +4,7 @@ VENV ?= .venv
 EXTRAS ?= openvino postgres dev
 PY := $(VENV)/bin/python
 # By content, not by age: a fresh clone has new files but may have a ready environment.
-STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml constraints.txt; echo $(EXTRAS)) | cksum | cut -d' ' -f1)
 VIDEO ?=
 
 .PHONY: demo test check venv clean

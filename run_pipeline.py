@@ -27,7 +27,7 @@ from models import weights as weight_files
 from pipeline import report
 from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
-from pipeline.export import iso, tracklet_json
+from pipeline.export import tracklet_json
 from pipeline.hooks import Hooks
 from pipeline.plugins import PluginSettings
 from pipeline.terminal import TerminalHooks, show_table
@@ -109,9 +109,12 @@ def ingest(
 ) -> None:
     """Find the people in videos and add them to a gallery, which is made when it is not there."""
     from pipeline.ingest import ingest as run_ingest
+    from pipeline.ingest import open_sources
 
     settings = _config(config, set_, detector_weights, embedder, embedder_weights, trust_weights, device)
     specs = _sources(source, start or [])
+    if not gallery.exists():
+        open_sources(specs, settings)  # wrong input must not leave an empty gallery behind
     # The person index of a gallery stays with its model: without --embedder, that is the one it has.
     with (
         _hooks() as hooks,
@@ -119,31 +122,18 @@ def ingest(
     ):
         current = opened.current_generation()
         if embedder is None and current is not None and not _names(set_, config, "embedder"):
-            settings = settings.replace(embedder=_settings_of(current.spec))
+            settings = settings.replace(embedder=_settings_of(current.spec, device))
         summary = run_ingest(opened, specs, settings, hooks)
     if as_json:
         _print_json(summary.as_json())
         return
-    columns = (
-        "camera",
-        "status",
-        "starts",
-        "frames",
-        "detections",
-        "tracklets",
-        "stored before",
-        "rejected",
-        "damage",
-    )
+    columns = ("camera", "status", "frames", "tracklets", "rejected", "damage")
     rows = [
         (
             s.camera,
             s.status,
-            iso(s.start),
             s.frames,
-            s.detections,
-            s.tracklets,
-            s.already_stored,
+            s.tracklets + s.already_stored,
             _counted(s.rejected),
             _counted(s.damage),
         )
@@ -207,14 +197,14 @@ def query(
         if tracklet is not None:
             asked = library.query_by_tracklet(opened, tracklet)
         elif image:
-            asked = library.query_by_images(image, boxes, library.load_embedder(opened), settings)
+            asked = library.query_by_images(image, boxes, library.load_embedder(opened, device), settings)
         else:
             assert video is not None
             assert at is not None
             if len(boxes) != 1:
                 raise ValueError("--video needs one --box x1,y1,x2,y2 around the person at --at")
             asked = library.query_by_video(
-                opened, video, at, boxes[0], library.load_embedder(opened), settings, hooks
+                opened, video, at, boxes[0], library.load_embedder(opened, device), settings, hooks
             )
         answer = library.search(opened, asked, top_k, wanted)
         if html is not None:
@@ -509,7 +499,9 @@ def _config(
     device: str | None,
 ) -> Config:
     """The configuration with the options that have flags of their own on top."""
-    config = load_config(path, overrides or [])
+    from pipeline.embedding import named_embedder, on_device
+
+    config = load_config(path, overrides or [], named_embedder(embedder) if embedder else None)
     detector = config.detector
     if detector.name == "yolo":
         detector = detector.updated(
@@ -517,18 +509,14 @@ def _config(
         )
     elif detector_weights is not None:
         raise ValueError(f"--detector-weights belongs to the detector yolo, not to {detector.name}")
-    model = config.embedder
-    if embedder is not None and embedder != model.name:
-        from pipeline.embedding import named_embedder
-
-        model = named_embedder(embedder)
-    return config.replace(detector=detector, embedder=model.updated(weights=embedder_weights))
+    model = on_device(config.embedder.updated(weights=embedder_weights), device)
+    return config.replace(detector=detector, embedder=model)
 
 
-def _settings_of(spec: Any) -> PluginSettings:
-    from pipeline.embedding import settings_of
+def _settings_of(spec: Any, device: str | None) -> PluginSettings:
+    from pipeline.embedding import on_device, settings_of
 
-    return settings_of(spec)
+    return on_device(settings_of(spec), device)
 
 
 def _names(overrides: list[str] | None, path: Path | None, block: str) -> bool:

@@ -1,6 +1,6 @@
 """Compares the six variants, the metrics and the sampling with the numbers of the released STE-NVAN code.
 
-    python -m benchmarks.golden --golden ../shared/golden
+    python benchmarks/golden.py --golden ../shared/golden
 
 Prints a Markdown table per kind. The weights are made by a formula, so no checkpoint is needed.
 """
@@ -9,10 +9,13 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from evaluation.tracking import box_iou, read_mot
+from evaluation.tracking import read_mot
 from pipeline.config import BatchSettings, load_config
 from pipeline.demo import CUT_FRAME, cut_in_two
 from pipeline.embedding import build_embedder, named_embedder
@@ -27,6 +27,7 @@ from pipeline.hooks import Hooks
 from pipeline.ingest import ingest
 from pipeline.query import query_by_tracklet, search
 from pipeline.reindex import reindex
+from pipeline.types import box_iou
 from pipeline.video import SourceSpec
 from storage.gallery import Gallery
 from storage.records import GalleryFilter

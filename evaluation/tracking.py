@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.types import box_iou
+
 Tracks = Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
 """0-based frame -> (N,) ids and (N, 4) xyxy boxes in pixels."""
 
@@ -80,16 +82,6 @@ def score_tracking(truth: Tracks, result: Tracks, num_frames: int) -> TrackingSc
         fragments=int(clear["Frag"]),
         num_tracks=int(sequence["num_tracker_ids"]),
     )
-
-
-def box_iou(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """IoU of every pair of (N, 4) and (M, 4) xyxy boxes: (N, M) in [0, 1]."""
-    size = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(
-        first[:, None, :2], second[None, :, :2]
-    )
-    shared = np.prod(np.clip(size, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9), np.float64)
 
 
 def _sequence(truth: Tracks, result: Tracks, num_frames: int) -> dict[str, Any]:

@@ -87,11 +87,14 @@ class Config(Settings):
         return self.model_copy(update=blocks)
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: Path | None = None, overrides: Sequence[str] = (), embedder: PluginSettings | None = None
+) -> Config:
     """Read a YAML file over the defaults, then apply `key.sub=value` overrides.
 
     Args:
         path: a YAML file; its keys replace the defaults, a plug-in block of another name as a whole.
+        embedder: replaces the embedder of the files; the overrides come after it.
         overrides: values are YAML (`tracker.name=bytetrack`, `video.analysis_fps=null`).
 
     Raises:
@@ -100,6 +103,8 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     values = _read(DEFAULT)
     if path is not None:
         values = _merge(values, _read(path))
+    if embedder is not None:
+        values = _merge(values, {"embedder": embedder.model_dump()})
     for override in overrides:
         values = _merge(values, _parse_override(override))
     try:

@@ -49,6 +49,9 @@ def run_demo(folder: Path, video: Path | None, config: Config, hooks: Hooks) -> 
     given = video or _vtest(folder, hooks)
     if not given.is_file():
         raise VideoSourceError(f"there is no video {given}")
+    # Each video has a place of its own: a second one must not be answered out of the first one's gallery.
+    folder = folder / _name_of(given)
+    folder.mkdir(exist_ok=True)
     halves = [folder / "camera-1.mp4", folder / "camera-2.mp4"]
     starts = cut_in_two(given, halves, hooks)
     specs = [
@@ -83,6 +86,11 @@ def _need_detector(config: Config, hooks: Hooks) -> None:
         weights.fetch(name, progress=hooks.on_note)
 
 
+def _name_of(video: Path) -> str:
+    """The file's name and the beginning of its content's fingerprint."""
+    return f"{video.stem}-{open_source(SourceSpec('demo', str(video)), VideoSettings()).fingerprint[:8]}"
+
+
 def _longest(gallery: Gallery, camera: str) -> TrackletRecord:
     records = list(gallery.tracklets(GalleryFilter(cameras=frozenset([camera]))))
     if not records:
@@ -106,14 +114,8 @@ def _vtest(folder: Path, hooks: Hooks) -> Path:
         place = Path(scratch)
         for part in ("lists/partial", "cache/archives/partial"):
             (place / part).mkdir(parents=True)
-        apt = [
-            "apt-get",
-            "-qq",
-            "-o",
-            f"Dir::State::Lists={place / 'lists'}",
-            "-o",
-            f"Dir::Cache={place / 'cache'}",
-        ]
+        lists, cache = f"Dir::State::Lists={place / 'lists'}", f"Dir::Cache={place / 'cache'}"
+        apt = ["apt-get", "-qq", "-o", lists, "-o", cache]
         _run([*apt, "update"], place)
         _run([*apt, "download", PACKAGE], place)
         package = next(place.glob(f"{PACKAGE}_*.deb"))

@@ -44,16 +44,18 @@ class Embedder(Protocol):
 def named_embedder(name: str) -> PluginSettings:
     """Settings of an embedder by its plug-in's name or by a variant of the STE-NVAN family (`nvan`, ...).
 
+    `ste_nvan` is both; as a name it means the variant.
+
     Raises:
         UnknownPlugin: neither; the message lists both.
     """
-    names = plugins.available("embedders")
-    if name in names:
-        return PluginSettings(name=name)
     from models.ste_nvan import VARIANTS
 
     if name in VARIANTS:
         return PluginSettings.model_validate({"name": "ste_nvan", "variant": name})
+    names = plugins.available("embedders")
+    if name in names:
+        return PluginSettings(name=name)
     known = ", ".join([*names, *sorted(VARIANTS.keys() - set(names))])
     raise UnknownPlugin(f"no embedder named '{name}'; there are: {known}")
 
@@ -66,7 +68,14 @@ def build_embedder(settings: PluginSettings) -> Embedder:
 
 def settings_of(spec: EmbedderSpec) -> PluginSettings:
     """The settings that load the embedder of a gallery again."""
-    return PluginSettings.model_validate({"name": spec.name} | dict(spec.config))
+    options = dict(spec.config)
+    return PluginSettings.model_validate({"name": options.pop("plugin", spec.name)} | options)
+
+
+def on_device(settings: PluginSettings, device: str | None) -> PluginSettings:
+    """The settings with a device, where the embedder has a choice; None leaves them."""
+    has_choice = "device" in plugins.load("embedders", settings.name).Config.model_fields
+    return settings.updated(device=device) if has_choice else settings
 
 
 def require_current(gallery: Gallery, spec: EmbedderSpec) -> None:

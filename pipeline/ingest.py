@@ -21,6 +21,7 @@ from pipeline import plugins
 from pipeline.config import Config, settings_hash
 from pipeline.detection_log import DetectionLog
 from pipeline.embedding import Embedder, build_embedder, require_current
+from pipeline.export import iso
 from pipeline.hooks import Hooks, SourceProgress
 from pipeline.reading import ReaderPool
 from pipeline.tracklets import TrackletBuilder
@@ -31,6 +32,7 @@ from storage.gallery import Gallery
 from storage.records import SourceRecord, camera_name
 
 _PROGRESS_EVERY_S = 0.25
+_NOTE_EVERY_S = 5.0
 # Bump when the same settings would give other tracklets, so that a half-done source is begun anew.
 _PIPELINE_VERSION = 1
 
@@ -85,7 +87,11 @@ class IngestSummary:
     sources: list[SourceSummary]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The object that `ingest --json` prints; times are ISO 8601 in UTC."""
+        values = asdict(self)
+        for source in values["sources"]:
+            source["start"] = iso(source["start"])
+        return values
 
 
 def ingest(
@@ -108,33 +114,30 @@ def ingest(
     """
     hooks = hooks or Hooks()
     begin = perf_counter()
-    sources = _open_sources(specs, config)
+    sources = open_sources(specs, config)
     embedder = build_embedder(config.embedder)
     require_current(gallery, embedder.spec)
     if embedder.fallback:
         hooks.on_note(embedder.fallback)
     detector: Detector = plugins.build("detectors", config.detector)
 
+    settings = settings_hash(
+        _PIPELINE_VERSION, detector.fingerprint, config.tracker, config.tracklets, config.video
+    )
     runs, summaries = [], []
     for source in sources:
         summary = SourceSummary(source.camera, source.uri, "complete", source.start)
         summaries.append(summary)
-        fingerprint = settings_hash(
-            _PIPELINE_VERSION,
-            detector.fingerprint,
-            config.tracker,
-            config.tracklets,
-            config.video,
-            source.start,
-        )
-        record = _begin(gallery, source, fingerprint, hooks)
-        log_path = gallery.work_folder / f"{record.id:06d}.boxes"
+        record = _begin(gallery, source, settings, hooks)
+        summary.start = record.start
         if record.status == "complete":
             summary.status = "already ingested"
             if not gallery.read_only:
-                log_path.unlink(missing_ok=True)  # a run killed right after its last word
+                _log_path(gallery, record).unlink(missing_ok=True)  # a run killed right after its last word
         else:
-            runs.append(_SourceRun(source, record, config, summary, log_path, hooks))
+            runs.append(_SourceRun(source, record, config, summary, gallery, hooks))
+    if any(_log_path(gallery, run.record).exists() for run in runs):
+        gallery.sweep()  # an earlier run was killed: its half-written files go, once they are an hour old
     seconds: dict[str, float] = {"start": perf_counter() - begin}
     if runs:
         seconds.update(_run(gallery, runs, detector, embedder, config))
@@ -142,7 +145,17 @@ def ingest(
     return _summarise(summaries, seconds, embedder)
 
 
-def _open_sources(specs: Sequence[SourceSpec], config: Config) -> list[Source]:
+def _log_path(gallery: Gallery, record: SourceRecord) -> Path:
+    return gallery.work_folder / f"{record.id:06d}.boxes"
+
+
+def open_sources(specs: Sequence[SourceSpec], config: Config) -> list[Source]:
+    """Open every source of a run, or refuse them all.
+
+    Raises:
+        SourceError: a camera is given twice.
+        pipeline.video.VideoSourceError: a source cannot be read.
+    """
     names = Counter(camera_name(spec.camera) for spec in specs)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
@@ -153,22 +166,23 @@ def _open_sources(specs: Sequence[SourceSpec], config: Config) -> list[Source]:
     return [open_source(spec, config.video) for spec in specs]
 
 
-def _begin(gallery: Gallery, source: Source, fingerprint: str, hooks: Hooks) -> SourceRecord:
-    record = gallery.begin_source(source.camera, source.uri, source.fingerprint, source.start, fingerprint)
+def _begin(gallery: Gallery, source: Source, settings: str, hooks: Hooks) -> SourceRecord:
+    """The source's record: new, half done, or complete. The time it was begun with stays its start."""
+    record = gallery.begin_source(source.camera, source.uri, source.fingerprint, source.start, settings)
+    moved = source.start_from == "given" and abs(record.start - source.start) > 1e-3
     if record.status == "complete":
-        other = "" if record.settings_hash == fingerprint else " (with other settings)"
-        hooks.on_note(f"{source.camera}: {source.uri} was already ingested{other}; nothing is added")
-        return record
-    if record.settings_hash != fingerprint:
+        other = "" if record.settings_hash == settings else " (with other settings)"
+        start = f"; its start stays {iso(record.start)}, {iso(source.start)} is ignored" if moved else ""
+        hooks.on_note(f"{source.camera}: {source.uri} was already ingested{other}; nothing is added{start}")
+    elif record.settings_hash != settings or moved:
         hooks.on_note(f"{source.camera}: was begun with other settings; it is begun anew")
-        record = gallery.restart_source(
-            record.id, settings_hash=fingerprint, start=source.start, uri=source.uri
-        )
-    if source.start_from == "file time":
+        record = gallery.restart_source(record.id, settings_hash=settings, start=source.start, uri=source.uri)
+    elif source.start_from == "file time":
         hooks.on_note(
             f"{source.camera}: no start time in {source.uri}; taken from the file's time "
             f"(pass --start {source.camera}=... to set it)"
         )
+    source.start = record.start
     return record
 
 
@@ -191,7 +205,7 @@ def _run(
                         run.track(frame, detections, writer)
                     seconds["track"] += perf_counter() - begin
                     for source in ended:
-                        by_source[id(source)].end(gallery, writer)
+                        by_source[id(source)].end(writer)
         finally:
             for run in runs:
                 run.close()
@@ -228,19 +242,20 @@ class _SourceRun:
         record: SourceRecord,
         config: Config,
         summary: SourceSummary,
-        log_path: Path,
+        gallery: Gallery,
         hooks: Hooks,
     ) -> None:
         self.source, self.record, self.summary, self._hooks = source, record, summary, hooks
         self._tracker: Tracker = plugins.build("trackers", config.tracker, frame_rate=source.analysed_rate)
         self._builder = TrackletBuilder(source.camera, config.tracklets)
         self._started = self._told = 0.0
-        self._log_path = log_path
+        self._noted = perf_counter()
+        self._gallery = gallery
 
     @cached_property
     def log(self) -> DetectionLog:
         """Opened with the first frame, so that a thousand waiting sources hold no files open."""
-        return DetectionLog(self._log_path, self.record.settings_hash)
+        return DetectionLog(_log_path(self._gallery, self.record), self.record.settings_hash)
 
     def track(self, frame: Frame, detections: Detections, writer: Writer) -> None:
         self._started = self._started or perf_counter()
@@ -251,20 +266,24 @@ class _SourceRun:
         finished += self._builder.finished(self._tracker.alive())
         for tracklet in finished:
             writer.add(self.record.id, tracklet)
-        if perf_counter() - self._told > _PROGRESS_EVERY_S:
+        now = perf_counter()
+        if now - self._told > _PROGRESS_EVERY_S:
             self._tell(writer, frame.timestamp - self.source.start)
+        if now - self._noted > _NOTE_EVERY_S:  # for those who look at the gallery meanwhile
+            self._noted = now
+            writer.then(partial(self._gallery.update_source, self.record.id, self.summary.frames))
 
-    def end(self, gallery: Gallery, writer: Writer) -> None:
+    def end(self, writer: Writer) -> None:
         for tracklet in self._builder.close():
             writer.add(self.record.id, tracklet)
-        writer.then(partial(self._finish, gallery, writer))
+        writer.then(partial(self._finish, writer))
         self._tell(writer, self.source.duration_s or 0.0, finished=True)
 
     def close(self) -> None:
         if "log" in self.__dict__:
             self.log.__exit__(None, None, None)
 
-    def _finish(self, gallery: Gallery, writer: Writer) -> None:
+    def _finish(self, writer: Writer) -> None:
         """In the writing thread, when all tracklets of the source are stored."""
         written, summary = writer.written[self.record.id], self.summary
         summary.tracklets, summary.already_stored = written.stored, written.known
@@ -277,7 +296,7 @@ class _SourceRun:
             "rejected": summary.rejected,
             "damage": summary.damage,
         }
-        gallery.finish_source(self.record.id, counts)
+        self._gallery.finish_source(self.record.id, counts)
         self.log.remove()
 
     def _tell(self, writer: Writer, seconds_done: float, finished: bool = False) -> None:

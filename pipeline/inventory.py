@@ -61,7 +61,7 @@ def of_model(variant: str) -> dict[str, Any]:
     Raises:
         ValueError: no such variant; the message lists them.
     """
-    from models.complexity import count_multiply_adds
+    from models.complexity import count_multiply_adds, count_parameters
     from models.ste_nvan import build
 
     model = build(variant).eval()
@@ -71,7 +71,7 @@ def of_model(variant: str) -> dict[str, Any]:
         "clip": "8 x 3 x 256 x 128",
         "embedding_dimension": model.dimension,
         "multiply_adds": count_multiply_adds(model, clip),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": count_parameters(model),
     }
 
 

@@ -13,11 +13,20 @@ import numpy.typing as npt
 
 from pipeline import plugins
 from pipeline.config import Config
-from pipeline.embedding import Embedder, Embedding, build_embedder, embed_images, settings_of, unit
+from pipeline.embedding import (
+    CLIP_LENGTH,
+    Embedder,
+    Embedding,
+    build_embedder,
+    embed_images,
+    on_device,
+    settings_of,
+    unit,
+)
 from pipeline.hooks import Hooks
 from pipeline.ingest import Detector, Tracker
 from pipeline.tracklets import encode_jpeg
-from pipeline.types import Detections, Frame, Image, clip_to_frame
+from pipeline.types import Detections, Frame, Image, box_iou, clip_to_frame
 from pipeline.video import Source, SourceSpec, open_source, read_image
 from storage.errors import GalleryDamaged
 from storage.gallery import Gallery
@@ -65,8 +74,12 @@ class Answer:
     matches: list[Hit] = field(default_factory=list)
 
 
-def load_embedder(gallery: Gallery) -> Embedder:
+def load_embedder(gallery: Gallery, device: str | None = None) -> Embedder:
     """The model that made the gallery's current embeddings, loaded again.
+
+    Args:
+        gallery: says which model.
+        device: where it shall run; None: the GPU if there is one.
 
     Raises:
         QueryError: the gallery is empty, or the model's files are not what they were.
@@ -74,7 +87,7 @@ def load_embedder(gallery: Gallery) -> Embedder:
     current = gallery.current_generation()
     if current is None:
         raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
-    embedder = build_embedder(settings_of(current.spec))
+    embedder = build_embedder(on_device(settings_of(current.spec), device))
     if not embedder.spec.same_as(current.spec):
         raise QueryError(
             f"the gallery's embeddings are of {current.spec}, but those weights are now {embedder.spec}: "
@@ -96,7 +109,7 @@ def search(gallery: Gallery, query: Query, top_k: int, wanted: GalleryFilter) ->
             wanted.cameras, wanted.exclude_cameras, wanted.start, wanted.end, wanted.min_quality, query.span
         )
     matches = gallery.search(query.embedding[None], current.spec, top_k, wanted)[0]
-    fallback = plugins.load("embedders", current.spec.name).FALLBACK
+    fallback = plugins.load("embedders", settings_of(current.spec).name).FALLBACK
     return Answer(query, current.spec, fallback, wanted, matches)
 
 
@@ -186,13 +199,19 @@ def query_by_video(
     moments = [frame.timestamp - source.start for frame in frames]
     middle = int(np.argmin(np.abs(np.array(moments) - at_s)))
     _cut(frames[middle].image, box, str(path))  # refuses what is no person at all before the work begins
-    forward = _follow(frames[middle:], box, detector, config, source, hooks)
-    back = _follow(frames[middle::-1], box, detector, config, source, hooks)
+    pointed = _pointed_at(frames[middle], box, detector.detect(frames[middle : middle + 1])[0], hooks)
+    forward = _follow(frames[middle:], pointed, detector, config, source, hooks)
+    back = _follow(frames[middle::-1], pointed, detector, config, source, hooks)
     track = back[:0:-1] + forward  # the pointed-at frame is in both
     # A person who leaves the picture ends as a sliver at its border.
     track = [seen for seen in track if min(seen[1][2:] - seen[1][:2]) >= MIN_SIDE_PX] or track[
         len(back) - 1 :
     ][:1]
+    if len(track) < CLIP_LENGTH:
+        hooks.on_note(
+            f"the person could be followed for {len(track)} frames only; a full clip has {CLIP_LENGTH}: "
+            "draw the box closely around the person, or choose another moment"
+        )
     crops = [_cut(frame.image, tuple(found.tolist()), str(path)) for frame, found in track]
     embedding = embed_images(embedder, [crops], config.batch.clips)[0]
     if embedding is None:
@@ -214,11 +233,15 @@ def query_by_video(
 
 
 def _follow(
-    frames: Sequence[Frame], box: Box, detector: Detector, config: Config, source: Source, hooks: Hooks
+    frames: Sequence[Frame],
+    pointed: Detections,
+    detector: Detector,
+    config: Config,
+    source: Source,
+    hooks: Hooks,
 ) -> list[tuple[Frame, npt.NDArray[np.float32]]]:
-    """The boxes of the track that begins at `box` in the first frame, until it is lost."""
+    """The boxes of the track that begins at the last of `pointed` in the first frame, until it is lost."""
     tracker: Tracker = plugins.build("trackers", config.tracker, frame_rate=source.analysed_rate)
-    pointed = _pointed_at(frames[0], box, detector.detect(frames[:1])[0])
     wanted = int(tracker.update(frames[0], pointed)[-1])
     track = [(frames[0], pointed.xyxy[-1])]
     for first in range(1, len(frames), config.batch.frames):
@@ -233,28 +256,23 @@ def _follow(
     return track
 
 
-def _pointed_at(frame: Frame, box: Box, detections: Detections) -> Detections:
+def _pointed_at(frame: Frame, box: Box, detections: Detections, hooks: Hooks) -> Detections:
     """The detections, the person meant last and at full confidence: the detector's box if it has one."""
     height, width = frame.image.shape[:2]
     given = clip_to_frame(Detections(np.array([box], np.float32), np.ones(1, np.float32)), width, height)
     if len(given) == 0:
         raise QueryError(f"the box {_text(box)} is outside the frame of {width}x{height} pixels")
-    overlap = iou(given.xyxy[0], detections.xyxy)
+    overlap = box_iou(given.xyxy, detections.xyxy)[0]
     best = int(np.argmax(overlap)) if len(overlap) else -1
-    meant = detections.xyxy[best] if best >= 0 and overlap[best] >= SAME_PERSON_IOU else given.xyxy[0]
-    others = np.array([i for i in range(len(detections)) if i != best or meant is given.xyxy[0]], np.intp)
+    if best >= 0 and overlap[best] >= SAME_PERSON_IOU:
+        meant, others = detections.xyxy[best], np.delete(np.arange(len(detections)), best)
+    else:
+        meant, others = given.xyxy[0], np.arange(len(detections))
+        hooks.on_note(f"no person is detected at the box {_text(box)}; it is taken as it is")
     return Detections(
         np.concatenate([detections.xyxy[others], meant[None]]).astype(np.float32),
         np.concatenate([detections.confidence[others], np.ones(1, np.float32)]).astype(np.float32),
     )
-
-
-def iou(box: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Intersection over union of one xyxy box with each of (N, 4) boxes: (N,) float32 in [0, 1]."""
-    size = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.prod(np.clip(size, 0, None), axis=1)
-    area = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared
-    return np.asarray(shared / np.maximum(area, 1e-9), np.float32)
 
 
 def _only_person(image: Image, path: Path, detector: Detector) -> Box:

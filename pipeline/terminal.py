@@ -65,10 +65,10 @@ class TerminalHooks(Hooks):
         self._console.print(f"note: {text}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table on standard output; cells that are numbers are set to the right."""
     listed = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
         numeric = bool(listed) and all(isinstance(row[i], int | float) for row in listed)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

@@ -77,6 +77,17 @@ def clip_to_frame(detections: Detections, width: int, height: int) -> Detections
     return Detections(xyxy[keep].astype(np.float32, copy=False), detections.confidence[keep])
 
 
+def box_iou(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """IoU of every pair of (N, 4) and (M, 4) xyxy boxes: (N, M) in [0, 1]."""
+    first, second = first.astype(np.float64, copy=False), second.astype(np.float64, copy=False)
+    size = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(
+        first[:, None, :2], second[None, :, :2]
+    )
+    shared = np.prod(np.clip(size, 0, None), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
+    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9), np.float64)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Tracklet:
     """One person in one camera, finished.

@@ -76,7 +76,7 @@ def full(place: Path | str) -> GalleryFull:
 
 def read_only(place: Path | str) -> GalleryReadOnly:
     """The error for a write to a gallery at `place` that was opened for reading."""
-    return GalleryReadOnly(f"{place} cannot be written: open a gallery on a writable disk, without read_only")
+    return GalleryReadOnly(f"{place} cannot be written: copy the gallery to a writable disk")
 
 
 @contextmanager

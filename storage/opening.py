@@ -65,11 +65,12 @@ def _make(folder: GalleryFolder, backend: str, url: str | None, *, create: bool)
 def _check_backend(folder: GalleryFolder, mark: FolderMark, url: str | None) -> None:
     if mark.backend == "sqlite" and url is not None:
         raise errors.GalleryMismatch(
-            f"the gallery at {folder.root} has its own database (SQLite): give no URL"
+            f"the gallery at {folder.root} has its tables in its own folder (SQLite): give no database URL"
         )
     if mark.backend == "postgresql" and url is None:
         raise errors.GalleryMismatch(
-            f"the gallery at {folder.root} needs its database URL (PostgreSQL): give it"
+            f"the gallery at {folder.root} has its tables on PostgreSQL: give their URL "
+            "(--database, or RETRACE_DATABASE_URL)"
         )
 
 

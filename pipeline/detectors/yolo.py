@@ -12,6 +12,7 @@ from pydantic import Field
 
 from models import weights
 from pipeline.config import Settings
+from pipeline.device import choose_device
 from pipeline.offline import keep_ultralytics_offline
 from pipeline.types import Detections, Frame, clip_to_frame
 
@@ -40,13 +41,14 @@ class YoloDetector:
     """One network for all cameras; frames are batched by size."""
 
     def __init__(self, config: Config) -> None:
-        chosen = config.weights or default_weights(config.device)
-        resolved = weights.resolve(chosen, "detector", trust=config.trust_weights)
+        choose_device(config.device)  # refuses one that is not there
+        resolved = weights.resolve(
+            config.weights or default_weights(config.device), "detector", trust=config.trust_weights
+        )
         keep_ultralytics_offline()
         from ultralytics import YOLO
 
         card = resolved.card
-        _check_device(config.device)
         self._options = {
             "conf": config.confidence,
             "iou": config.iou or (card.iou if card else None) or 0.45,
@@ -89,20 +91,8 @@ class YoloDetector:
 
 def default_weights(device: str | None) -> str:
     """Name of the default weights in the form for that device; null stands for the GPU if there is one."""
-    import torch
-
-    gpu = device != "cpu" if device else torch.cuda.is_available()
-    return weights.DEFAULT_DETECTOR_GPU if gpu else weights.DEFAULT_DETECTOR
-
-
-def _check_device(device: str | None) -> None:
-    import torch
-
-    try:
-        kind = torch.device(device or "cpu")
-        torch.empty(0, device=kind)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ValueError(f"this machine has no device '{device}': try --device cpu") from error
+    on_processor = choose_device(device) == "cpu"
+    return weights.DEFAULT_DETECTOR if on_processor else weights.DEFAULT_DETECTOR_GPU
 
 
 def _first_sentence(error: Exception) -> str:

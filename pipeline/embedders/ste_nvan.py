@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from pydantic import Field
 
 from models import weights
 from pipeline.config import Settings
+from pipeline.device import choose_device
 from pipeline.types import Image
 from storage.records import EmbedderSpec
 
@@ -36,7 +35,7 @@ class SteNvan:
     def __init__(self, config: Config) -> None:
         import torch
 
-        from models.checkpoint import load_model
+        from models.checkpoint import VariantRequired, load_model
 
         if config.weights is None:
             raise weights.MissingWeights(
@@ -44,19 +43,25 @@ class SteNvan:
                 "or the authors' .pth with embedder.variant), or use --embedder colour_stripes"
             )
         resolved = weights.resolve(config.weights, "embedder")
-        device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device(config.device)
         self._torch = torch
         self._device = torch.device(device)
         self._half = config.half if config.half is not None else self._device.type == "cuda"
-        self._model = load_model(resolved.path, variant=config.variant, device=device)
-        # The file's hash is most of what makes a vector; of an official file, the variant is not in it.
-        architecture = json.dumps(self._model.architecture.to_json(), sort_keys=True)
+        try:
+            self._model = load_model(resolved.path, variant=config.variant, device=device)
+        except VariantRequired as error:
+            raise ValueError(f"{error} (--embedder nvan, --embedder ste_nvan, ...)") from error
+        # Spatial and temporal reduction leave no trace in a file: the variant's name tells them apart.
         self.spec = EmbedderSpec(
-            name="ste_nvan",
-            weights_hash=hashlib.sha256(f"{resolved.sha256}:{architecture}".encode()).hexdigest(),
+            name=self._model.variant or "ste_nvan",
+            weights_hash=resolved.sha256,
             preprocessing_hash=self._model.preprocessing.hash,
             dimension=self._model.dimension,
-            config={"weights": _stored_name(resolved, config.weights), "variant": config.variant},
+            config={
+                "plugin": "ste_nvan",
+                "weights": _stored_name(resolved, config.weights),
+                "variant": config.variant,
+            },
         )
 
     def embed(self, clips: Sequence[list[Image]]) -> npt.NDArray[np.float32]:

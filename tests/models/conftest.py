@@ -1,4 +1,4 @@
-"""One built network per variant and session, with the weights of the golden numbers."""
+"""One built network per variant and test run, with the weights of the golden numbers."""
 
 from __future__ import annotations
 

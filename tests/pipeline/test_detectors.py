@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.tracking import box_iou, read_mot
+from evaluation.tracking import read_mot
 from models import weights
 from pipeline import plugins
 from pipeline.config import load_config
 from pipeline.detectors.mot_file import read_boxes
 from pipeline.detectors.yolo import default_weights
 from pipeline.plugins import PluginSettings
-from pipeline.types import Frame
+from pipeline.types import Frame, box_iou
 from pipeline.video import SourceSpec, open_source
 
 ROOT = Path(__file__).resolve().parent.parent.parent

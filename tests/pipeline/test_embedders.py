@@ -129,6 +129,7 @@ def test_a_row_without_direction_is_no_embedding() -> None:
 
 def test_variants_are_names_of_embedders() -> None:
     assert named_embedder("nvan_spatial") == PluginSettings(name="ste_nvan", variant="nvan_spatial")
+    assert named_embedder("ste_nvan") == PluginSettings(name="ste_nvan", variant="ste_nvan")
     assert named_embedder("colour_stripes") == PluginSettings(name="colour_stripes")
     with pytest.raises(UnknownPlugin, match=r"colour_stripes.*nvan_spatial"):
         named_embedder("osnet")
@@ -156,3 +157,8 @@ def test_a_changed_file_is_another_model(tiny_checkpoint: Path, tmp_path: Path) 
         build_embedder(PluginSettings(name="ste_nvan", weights=str(p))).spec for p in (tiny_checkpoint, other)
     ]
     assert not specs[0].same_as(specs[1])
+
+
+def test_an_absent_device_is_refused_by_name(tiny_checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="no device 'cuda:93'"):
+        build_embedder(PluginSettings(name="ste_nvan", weights=str(tiny_checkpoint), device="cuda:93"))

@@ -90,7 +90,6 @@ def test_every_person_becomes_one_tracklet_with_the_right_frames(tmp_path: Path)
 def test_several_cameras_in_one_run_equal_one_run_each(tmp_path: Path) -> None:
     first = make_scene(tmp_path, "a", CROWD, 40)
     second = make_scene(tmp_path, "b", CROWD[::-1], 55, width=400, height=240)
-    together = tmp_path / "all.yaml"
     # One box file for one camera only: a second detector is not needed, the other camera has none.
     config = settings(first.boxes, "batch.frames=5", "video.open_sources=2")
     run(
@@ -103,7 +102,6 @@ def test_several_cameras_in_one_run_equal_one_run_each(tmp_path: Path) -> None:
         alone = contents(tmp_path / camera)
         assert alone
         assert {key: value for key, value in contents(tmp_path / "both").items() if key[0] == camera} == alone
-    assert not together.exists()
 
 
 def test_running_again_adds_nothing_and_says_so(tmp_path: Path) -> None:
@@ -360,3 +358,16 @@ def test_memory_of_the_queues_is_bounded(tmp_path: Path) -> None:
         next(batches)
         time.sleep(0.5)
         assert all(reader._queue.qsize() <= 4 for reader in pool._open)
+
+
+def test_the_start_of_a_finished_source_stays_and_is_said(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path, "a", CROWD, 30)
+    run(tmp_path / "g", [spec(scene, start=1000.0)], settings(scene.boxes))
+    hooks = Recorder()
+    again = run(tmp_path / "g", [spec(scene, start=5000.0)], settings(scene.boxes), hooks)
+    assert again.sources[0].start == 1000.0
+    assert again.as_json()["sources"][0]["start"] == "1970-01-01T00:16:40.000Z"
+    assert any("1970-01-01T01:23:20.000Z is ignored" in note for note in hooks.notes)
+    hooks = Recorder()
+    run(tmp_path / "g", [SourceSpec("cam", str(scene.video))], settings(scene.boxes), hooks)
+    assert not any("other settings" in note or "ignored" in note for note in hooks.notes)

@@ -14,16 +14,17 @@ from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, Scene, make
 
 from pipeline import report
 from pipeline.config import Config, load_config
+from pipeline.hooks import Hooks
 from pipeline.ingest import ingest
 from pipeline.query import (
     QueryError,
-    iou,
     load_embedder,
     query_by_images,
     query_by_tracklet,
     query_by_video,
     search,
 )
+from pipeline.types import box_iou
 from pipeline.video import SourceSpec
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
@@ -48,6 +49,14 @@ def gallery(tmp_path: Path, scenes: tuple[Scene, Scene]) -> Any:
         for camera, scene, start in (("here", scenes[0], 1000.0), ("there", scenes[1], 1100.0)):
             ingest(opened, [SourceSpec(camera, str(scene.video), start)], settings(scene))
         yield opened
+
+
+class Notes(Hooks):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def settings(scene: Scene) -> Config:
@@ -144,9 +153,12 @@ def test_a_person_the_detector_misses_is_taken_from_the_box_itself(
     blind.write_text("")
     config = load_config(overrides=["detector.name=mot_file", f"detector.path={blind}"])
     left, top, width, height = GREEN_ONE.box(30) or (0, 0, 0, 0)
-    query = query_by_video(
-        gallery, scenes[0].video, 3.0, (left, top, left + width, top + height), load_embedder(gallery), config
-    )
+    box, hooks = (left, top, left + width, top + height), Notes()
+    query = query_by_video(gallery, scenes[0].video, 3.0, box, load_embedder(gallery), config, hooks)
+    assert [note.split(";")[0] for note in hooks.notes] == [
+        f"no person is detected at the box {','.join(f'{v:g}' for v in box)}",
+        "the person could be followed for 1 frames only",
+    ]
     assert query.description["frames"] == 1
     assert colour_of(gallery, search(gallery, query, 5, GalleryFilter()).matches[0].record.id) == "green"
 
@@ -217,4 +229,4 @@ def test_an_empty_answer_is_a_page_too(gallery: Gallery, tmp_path: Path) -> None
 
 def test_iou() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
-    np.testing.assert_allclose(iou(boxes[0], boxes), [1, 1 / 3, 0], atol=1e-6)
+    np.testing.assert_allclose(box_iou(boxes[:1], boxes), [[1, 1 / 3, 0]], atol=1e-6)

@@ -48,9 +48,9 @@ def test_a_file_is_not_a_gallery(tmp_path: Path) -> None:
 def test_the_url_must_fit_the_folder(tmp_path: Path, postgresql_url: str) -> None:
     Gallery.open(tmp_path / "s", create=True).close()
     Gallery.open(tmp_path / "p", create=True, url=postgresql_url).close()
-    with pytest.raises(GalleryMismatch, match="give no URL"):
+    with pytest.raises(GalleryMismatch, match="give no database URL"):
         Gallery.open(tmp_path / "s", url=postgresql_url)
-    with pytest.raises(GalleryMismatch, match="needs its database URL"):
+    with pytest.raises(GalleryMismatch, match="RETRACE_DATABASE_URL"):
         Gallery.open(tmp_path / "p")
     with pytest.raises(GalleryMismatch, match="belongs to another gallery"):
         Gallery.open(tmp_path / "another", url=postgresql_url, create=True)
