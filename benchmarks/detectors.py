@@ -22,8 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
+from evaluation.tracking import read_mot
 from models import weights as weight_store
 from pipeline.offline import keep_ultralytics_offline
+from pipeline.types import box_iou
 
 LOWEST_CONFIDENCE = 0.05
 
@@ -93,12 +95,9 @@ def read_frames(video: Path, every: int) -> dict[int, np.ndarray]:
     return frames
 
 
-def read_ground_truth(path: Path) -> dict[int, np.ndarray]:
-    """MOT text (frame from 1, id, left, top, width, height, ...) to (N, 4) xyxy by 0-based frame."""
-    rows = np.loadtxt(path, delimiter=",", ndmin=2)
-    xyxy = np.column_stack([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]])
-    frames = rows[:, 0].astype(int) - 1
-    return {int(frame): xyxy[frames == frame] for frame in np.unique(frames)}
+def read_truth(path: Path) -> dict[int, np.ndarray]:
+    """(N, 4) xyxy boxes by 0-based frame."""
+    return {frame: boxes for frame, (_, boxes) in read_mot(path).items()}
 
 
 def count_matches(boxes: np.ndarray, truth: np.ndarray, iou_threshold: float = 0.5) -> int:
@@ -106,19 +105,11 @@ def count_matches(boxes: np.ndarray, truth: np.ndarray, iou_threshold: float = 0
     free = np.ones(len(truth), dtype=bool)
     matches = 0
     for box in boxes[np.argsort(-boxes[:, 4], kind="stable")]:
-        overlap = np.where(free, iou_of(box[:4], truth), 0.0)
+        overlap = np.where(free, box_iou(box[None, :4], truth)[0], 0.0)
         if len(truth) and overlap.max() >= iou_threshold:
             free[overlap.argmax()] = False
             matches += 1
     return matches
-
-
-def iou_of(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of one xyxy box with (N, 4) boxes."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    return shared / np.maximum(areas - shared, 1e-9)
 
 
 def measure_accuracy(
@@ -204,7 +195,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(args.threads)
-    frames, truth = read_frames(args.video, args.every), read_ground_truth(args.ground_truth)
+    frames, truth = read_frames(args.video, args.every), read_truth(args.ground_truth)
     detectors = [
         Detector(name, size, args.iou, args.trust_weights, args.classes)
         for name in args.weights
