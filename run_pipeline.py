@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,15 +24,15 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
 from models import weights as weight_files
 from pipeline import report
+from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
 from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
 from pipeline.export import tracklet_json
 from pipeline.hooks import Hooks
 from pipeline.plugins import PluginSettings
 from pipeline.terminal import TerminalHooks, show_table
-from pipeline.video import SourceSpec, VideoSourceError
+from pipeline.video import VideoSourceError
 from storage.gallery import Gallery
-from storage.records import GalleryFilter
 
 app = typer.Typer(
     help="Where else did this person appear? Video of many cameras to a searchable gallery of people.",
@@ -49,9 +48,6 @@ app.add_typer(weights_app, name="weights")
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _GO_ON = "interrupted; run the same command again to go on"
-# Options that take several values after one flag as well as one value after each of several flags.
-_VARIADIC = frozenset({"--source", "--start", "--set", "--image", "--box", "--camera", "--exclude-camera"})
-
 GalleryDir = Annotated[Path, typer.Option("--gallery", help="Folder of the gallery.", show_default=False)]
 DatabaseUrl = Annotated[
     str | None,
@@ -112,7 +108,7 @@ def ingest(
     from pipeline.ingest import open_sources
 
     settings = _config(config, set_, detector_weights, embedder, embedder_weights, trust_weights, device)
-    specs = _sources(source, start or [])
+    specs = parse_sources(source, start or [])
     if not gallery.exists():
         open_sources(specs, settings)  # wrong input must not leave an empty gallery behind
     # The person index of a gallery stays with its model: without --embedder, that is the one it has.
@@ -189,11 +185,11 @@ def query(
         )
     if (given[0] == "--video") != (at is not None):
         raise ValueError("--at belongs to --video: the second of the video that --box points into")
-    boxes = [_box(text) for text in box or []]
+    boxes = [parse_box(text) for text in box or []]
     if boxes and tracklet is not None:
         raise ValueError("--box belongs to --image and --video; a tracklet is searched as it is stored")
     with _hooks() as hooks, _open(gallery, database, settings) as opened:
-        wanted = _filter(opened, camera, exclude_camera, from_, to)
+        wanted = parse_filter(opened, camera, exclude_camera, from_, to)
         if tracklet is not None:
             asked = library.query_by_tracklet(opened, tracklet)
         elif image:
@@ -235,7 +231,7 @@ def tracklets(
 ) -> None:
     """List the tracklets of a gallery by time."""
     with _open(gallery, database) as opened:
-        wanted = _filter(opened, None if camera is None else [camera], None, from_, to)
+        wanted = parse_filter(opened, None if camera is None else [camera], None, from_, to)
         listed = [tracklet_json(record) for record in opened.tracklets(wanted)]
     if as_json:
         _print_json(listed)
@@ -417,12 +413,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the one place where errors become exit codes."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    given = _spread([argument for argument in given if argument != "--debug"])
+    given = spread_values([argument for argument in given if argument != "--debug"])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name need not be text that can be encoded
             stream.reconfigure(errors="backslashreplace")
     try:
-        _refuse_blanks(given)
+        refuse_blanks(given)
         code = app(given, standalone_mode=False, prog_name="run_pipeline.py")
         sys.stdout.flush()
         if code == _INTERRUPTED:
@@ -467,26 +463,6 @@ def _fail(text: str, code: int, debug: bool) -> int:
         traceback.print_exc()
     typer.echo(f"retrace: {text}", err=True)
     return code
-
-
-def _refuse_blanks(arguments: list[str]) -> None:
-    """An empty argument is a shell variable that is not set; as a path it would be the current folder."""
-    for before, argument in zip(["the command", *arguments], arguments, strict=False):
-        if not argument.strip():
-            raise ValueError(f"the value after {before} is empty")
-
-
-def _spread(arguments: list[str]) -> list[str]:
-    """`--image a b` as `--image a --image b`."""
-    spread: list[str] = []
-    flag = None
-    for i, argument in enumerate(arguments):
-        if argument.startswith("-"):
-            flag = argument if argument in _VARIADIC else None
-        elif flag is not None and arguments[i - 1] != flag:
-            spread.append(flag)
-        spread.append(argument)
-    return spread
 
 
 def _config(
@@ -534,64 +510,6 @@ def _hooks() -> Iterator[Hooks]:
 def _open(folder: Path, url: str | None, config: Config | None = None, write: bool = False) -> Gallery:
     url = url or (config.storage.database_url if config else None)
     return Gallery.open(folder, url=url, read_only=not write)
-
-
-def _sources(texts: Sequence[str], starts: Sequence[str]) -> list[SourceSpec]:
-    begin: dict[str, str] = {}
-    for name, moment in (_pair(text, "--start", "ISO8601") for text in starts):
-        if name in begin:
-            raise ValueError(f"--start is given twice for camera '{name}'")
-        begin[name] = moment
-    sources = [_pair(text, "--source", "URI") for text in texts]
-    unknown = begin.keys() - {name for name, _ in sources}
-    if unknown:
-        raise ValueError(f"--start names camera '{min(unknown)}', which no --source has")
-    return [SourceSpec(name, uri, _time(begin[name]) if name in begin else None) for name, uri in sources]
-
-
-def _pair(text: str, flag: str, value: str) -> tuple[str, str]:
-    name, equals, rest = text.partition("=")
-    if not equals or not name.strip() or not rest.strip():
-        raise ValueError(f"{flag} takes NAME={value}, got '{text}'")
-    return name.strip(), rest
-
-
-def _time(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"'{text}' is not an ISO 8601 time such as 2024-05-01T13:30:00+02:00") from error
-    if not 1 < moment.year < 9999:  # the next time zone, or the end of the video, would leave the calendar
-        raise ValueError(f"'{text}' is outside the years 2 to 9998")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _box(text: str) -> tuple[float, float, float, float]:
-    try:
-        left, top, right, bottom = (float(value) for value in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"--box takes x1,y1,x2,y2 in pixels, got '{text}'") from error
-    if not (right > left and bottom > top):
-        raise ValueError(f"--box {text} is empty: x2 must exceed x1 and y2 must exceed y1")
-    return left, top, right, bottom
-
-
-def _filter(
-    gallery: Gallery, cameras: list[str] | None, without: list[str] | None, begin: str | None, end: str | None
-) -> GalleryFilter:
-    start, stop = (None if text is None else _time(text) for text in (begin, end))
-    if start is not None and stop is not None and stop < start:
-        raise ValueError(f"--to {end} lies before --from {begin}")
-    wanted = GalleryFilter(
-        cameras=frozenset(cameras or []), exclude_cameras=frozenset(without or []), start=start, end=stop
-    )
-    known = {summary.camera for summary in gallery.cameras()}
-    unknown = (wanted.cameras | wanted.exclude_cameras) - known
-    if unknown:
-        raise ValueError(
-            f"no camera '{min(unknown)}' in the gallery; there are: {', '.join(sorted(known)) or 'none'}"
-        )
-    return wanted
 
 
 def _print_json(value: Any) -> None:

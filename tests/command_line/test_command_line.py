@@ -14,6 +14,7 @@ import pytest
 from painted import BLACK, BLUE, GREEN, RED, Painted, Scene, make_scene
 
 import run_pipeline
+from pipeline.arguments import spread_values
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PEOPLE = (Painted(RED, BLUE, 10, 40), Painted(GREEN, BLACK, 250, 60, dx=-2))
@@ -234,7 +235,7 @@ def test_info_counts_the_multiply_adds(run_cli: Cli) -> None:
 
 
 def test_values_after_one_flag_are_values_of_that_flag() -> None:
-    assert run_pipeline._spread(["query", "--image", "a", "b", "--top-k", "3", "--camera", "x", "y"]) == [
+    assert spread_values(["query", "--image", "a", "b", "--top-k", "3", "--camera", "x", "y"]) == [
         "query", "--image", "a", "--image", "b", "--top-k", "3", "--camera", "x", "--camera", "y",
     ]  # fmt: skip
 
