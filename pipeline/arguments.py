@@ -1,4 +1,4 @@
-"""What a user types on the command line -> what the library takes, or a `ValueError` that says what is wrong."""
+"""What a user types on the command line -> what the library takes; a `ValueError` says what is wrong."""
 
 from __future__ import annotations
 

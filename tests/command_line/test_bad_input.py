@@ -478,7 +478,11 @@ def test_an_interrupted_ingest_goes_on(tmp_path: Path) -> None:
         f"c={scene.video}", "--start", "c=2024-05-01", *boxes(scene.boxes),
         "video.analysis_fps=null", "tracklets.max_duration_s=5",
     ]  # fmt: skip
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     while not list(tmp_path.glob("g/work/*.boxes")):
         assert running.poll() is None, running.communicate()
     running.send_signal(signal.SIGINT)
