@@ -109,7 +109,7 @@ def _vtest(folder: Path, hooks: Hooks) -> Path:
             "the demo's video comes by apt-get, which is not here: pass --video FILE instead"
         )
     hooks.on_note(f"fetching the demo's video out of Debian's package {PACKAGE} (96 MB), once")
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.resolve()) as scratch:
         # Lists and cache of our own: nothing of the system is touched, and no rights are needed.
         place = Path(scratch)
         for part in ("lists/partial", "cache/archives/partial"):
