@@ -46,7 +46,7 @@ def run_demo(folder: Path, video: Path | None, config: Config, hooks: Hooks) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     _need_detector(config, hooks)
-    given = video or _vtest(folder, hooks)
+    given = video or default_video(folder, hooks)
     if not given.is_file():
         raise VideoSourceError(f"there is no video {given}")
     # Each video has a place of its own: a second one must not be answered out of the first one's gallery.
@@ -98,7 +98,7 @@ def _longest(gallery: Gallery, camera: str) -> TrackletRecord:
     return max(records, key=lambda record: record.num_frames)
 
 
-def _vtest(folder: Path, hooks: Hooks) -> Path:
+def default_video(folder: Path, hooks: Hooks) -> Path:
     """`vtest.avi` out of Debian's package, downloaded and unpacked but not installed."""
     video = folder / "vtest.avi"
     if video.exists():

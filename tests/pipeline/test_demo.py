@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from painted import BLACK, BLUE, GREEN, RED, Painted, make_scene
 
 from pipeline.config import load_config
-from pipeline.demo import cut_in_two, run_demo
+from pipeline.demo import cut_in_two, default_video, run_demo
 from pipeline.hooks import Hooks
 from pipeline.video import SourceSpec, VideoSourceError, open_source
 from storage.gallery import Gallery
@@ -54,3 +55,18 @@ def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
     scene = make_scene(tmp_path, "a", PEOPLE, 3)
     with pytest.raises(VideoSourceError, match="too short to be cut"):
         cut_in_two(scene.video, [tmp_path / "1.mp4", tmp_path / "2.mp4"], Hooks())
+
+
+@pytest.mark.skipif(
+    "RETRACE_TEST_FETCH" not in os.environ, reason="needs package registries: set RETRACE_TEST_FETCH=1"
+)
+def test_the_default_video_comes_out_of_debians_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    video = default_video(Path("demo"), Hooks())
+    assert video.stat().st_size == 8_131_690
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["vtest.avi"], (
+        "the package is not left behind"
+    )
