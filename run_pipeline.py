@@ -214,6 +214,7 @@ def query(
     rows = [tuple(match[column] for column in columns) for match in report.answer_json(answer)["matches"]]
     if rows:
         show_table(columns, rows)
+        typer.echo(f"Compared by {answer.spec}.")
     else:
         typer.echo("No tracklet in the gallery passes these filters.")
     if html is not None:

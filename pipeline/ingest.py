@@ -132,6 +132,7 @@ def ingest(
         summary.start = record.start
         if record.status == "complete":
             summary.status = "already ingested"
+            summary.already_stored = int(record.counts.get("tracklets", 0))
             if not gallery.read_only:
                 _log_path(gallery, record).unlink(missing_ok=True)  # a run killed right after its last word
         else:

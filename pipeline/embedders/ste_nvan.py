@@ -39,8 +39,8 @@ class SteNvan:
 
         if config.weights is None:
             raise weights.MissingWeights(
-                "the embedder ste_nvan needs weights: pass --embedder-weights FILE (a Retrace .safetensors "
-                "or the authors' .pth with embedder.variant), or use --embedder colour_stripes"
+                f"the embedder {config.variant or 'ste_nvan'} needs weights: pass --embedder-weights FILE "
+                "(a Retrace .safetensors or the authors' .pth), or use --embedder colour_stripes"
             )
         resolved = weights.resolve(config.weights, "embedder")
         device = choose_device(config.device)
