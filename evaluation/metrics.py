@@ -1,5 +1,7 @@
 """Retrieval metrics of person re-identification: CMC and mAP."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -50,18 +52,64 @@ def cmc_map(
     )
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(f"query embeddings have {queries.shape[1]} numbers, gallery {gallery.shape[1]}")
+    return _cmc_map(
+        lambda part: -(queries[part] @ gallery.T), pids, camids, gallery_pids, gallery_camids, max_rank
+    )
+
+
+def cmc_map_from_distances(
+    distances: ArrayLike,
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    max_rank: int = 20,
+) -> tuple[_Floats, float]:
+    """`cmc_map` of distances that no embeddings give, for instance re-ranked ones.
+
+    Args:
+        distances: `(Q, G)`, smaller is more alike.
+        query_pids: `(Q,)` as in `cmc_map`, and so are the others.
+        query_camids: `(Q,)`.
+        gallery_pids: `(G,)`.
+        gallery_camids: `(G,)`.
+        max_rank: Ranks of the CMC to give, at least 1.
+
+    Raises:
+        ValueError: As `cmc_map`; a distance is not a number.
+    """
+    table, pids, camids = np.asarray(distances), np.asarray(query_pids), np.asarray(query_camids)
+    others, other_camids = np.asarray(gallery_pids), np.asarray(gallery_camids)
+    sizes = (*pids.shape, *others.shape)
+    if table.shape != sizes or camids.shape != pids.shape or other_camids.shape != others.shape:
+        raise ValueError(f"distances of {pids.shape} queries and {others.shape} gallery pids: {table.shape}")
+    if np.isnan(table).any():
+        raise ValueError("a distance is not a number")
+    return _cmc_map(lambda part: table[part], pids, camids, others, other_camids, max_rank)
+
+
+def _cmc_map(
+    distances_of: Callable[[slice], NDArray[np.floating]],
+    pids: NDArray[np.integer],
+    camids: NDArray[np.integer],
+    gallery_pids: NDArray[np.integer],
+    gallery_camids: NDArray[np.integer],
+    max_rank: int,
+) -> tuple[_Floats, float]:
+    """CMC and mAP, some queries at a time; `distances_of` gives `(q, G)` of a part of the queries."""
     if len(pids) and pids.min() < 1:
         raise ValueError(f"query pid {pids.min()}: -1 and 0 mean junk and distractor, number people from 1")
     if max_rank < 1:
         raise ValueError(f"max_rank must be at least 1, not {max_rank}")
 
     first_ranks, precisions = [], []
-    step = max(1, _CHUNK_ELEMENTS // max(1, len(gallery)))
-    for start in range(0, len(queries) if len(gallery) else 0, step):
+    step = max(1, _CHUNK_ELEMENTS // max(1, len(gallery_pids)))
+    for start in range(0, len(pids) if len(gallery_pids) else 0, step):
         part = slice(start, start + step)
         same = gallery_pids == pids[part, None]  # (q, G)
         junk = (same & (gallery_camids == camids[part, None])) | (gallery_pids == -1)
-        right = _in_ranking_order(queries[part] @ gallery.T, same & ~junk, junk)
+        right = _in_ranking_order(distances_of(part), same & ~junk, junk)
         right = right[right.any(1)]
         first_ranks.append(right.argmax(1))
         precisions.append(_average_precision(right))
@@ -91,10 +139,9 @@ def _checked(
     return vectors / norms, people, cameras
 
 
-def _in_ranking_order(similarities: NDArray[np.floating], right: _Bools, junk: _Bools) -> _Bools:
+def _in_ranking_order(distances: NDArray[np.floating], right: _Bools, junk: _Bools) -> _Bools:
     """`(q, G)` whether each rank holds a right answer; junk is moved behind all others."""
-    distances = np.where(junk, np.inf, -similarities)
-    order = np.argsort(distances, axis=1, kind="stable")
+    order = np.argsort(np.where(junk, np.inf, distances), axis=1, kind="stable")
     return np.take_along_axis(right, order, axis=1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation import metrics
-from evaluation.metrics import cmc_map
+from evaluation.metrics import cmc_map, cmc_map_from_distances
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "golden" / "evaluation.npz"
@@ -74,6 +74,18 @@ def test_numbers_of_the_released_code(monkeypatch: pytest.MonkeyPatch) -> None:
     chunked, chunked_ap = cmc_map(*arguments)
     assert np.array_equal(chunked, cmc)
     assert chunked_ap == pytest.approx(mean_ap, abs=1e-12)
+
+
+def test_from_distances() -> None:
+    gallery, pids, camids = at(10, 20, 30, 5), [2, 1, 1, -1], [2, 2, 3, 2]
+    want = cmc_map(at(0, 25), [1, 2], [1, 1], gallery, pids, camids)
+    got = cmc_map_from_distances(1 - at(0, 25) @ gallery.T, [1, 2], [1, 1], pids, camids)
+    assert np.array_equal(got[0], want[0])
+    assert got[1] == want[1]
+    with pytest.raises(ValueError, match="a distance is not a number"):
+        cmc_map_from_distances([[np.nan]], [1], [1], [1], [2])
+    with pytest.raises(ValueError, match=r"distances of \(1,\) queries and \(2,\) gallery pids: \(1, 1\)"):
+        cmc_map_from_distances([[0.5]], [1], [1], [1, 2], [2, 2])
 
 
 def test_the_small_copy_agrees() -> None:
