@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,11 +20,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.preprocess import Preprocessing
+from models.quantise import QuantisationError, pack, relative_error, unpack
 from models.ste_nvan import VARIANTS, Architecture, EmbeddingModel, architecture_of
 
 FORMAT = 1
 METADATA_KEY = "retrace"
-_OWN_KEYS = ("format", "variant", "architecture", "preprocessing")
+OWN_KEYS = ("format", "variant", "architecture", "preprocessing", "storage", "storage_error")
+Storage = Literal["float32", "float16", "int8"]
 # What torch.load raises, besides UnpicklingError, on bytes that only begin like weights.
 _DAMAGE = (
     RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
@@ -58,37 +60,41 @@ class VariantRequired(ValueError):
 
 
 def save_checkpoint(
-    model: EmbeddingModel, path: str | Path, metadata: Mapping[str, Any], *, half: bool = False
+    model: EmbeddingModel, path: str | Path, metadata: Mapping[str, Any], *, storage: Storage = "float32"
 ) -> None:
     """Writes weights and all that is needed to use them into one safetensors file, or leaves the old one.
+
+    The same model, metadata and storage give the same bytes.
 
     Args:
         model: The network; its architecture and preprocessing are written with it.
         path: File to write, by custom `.safetensors`.
         metadata: What else to record, as JSON: training data, licence, metrics.
-        half: Store convolution and matrix weights as float16: half the size, nearly the same vectors.
+        storage: How convolution and matrix weights are stored: `float16` halves the file, `int8` (with a
+            scale per output channel, see `models.quantise`) quarters it; vectors stay float32. The file says
+            by how much the weights changed: `storage_error`, the relative error of the worst tensor.
 
     Raises:
-        ValueError: `metadata` uses a key that the checkpoint fills itself.
+        ValueError: `metadata` uses a key that the checkpoint fills itself, `storage` is unknown, or a weight
+            is not finite (in float16: or beyond its range).
     """
-    taken = sorted(set(metadata) & set(_OWN_KEYS))
+    taken = sorted(set(metadata) & set(OWN_KEYS))
     if taken:
         raise ValueError(f"checkpoint metadata may not set {', '.join(taken)}: the model says it")
+    tensors, error = _stored(model.state_dict(), storage)
     header = {
         "format": FORMAT,
         "variant": model.variant,
         "architecture": model.architecture.to_json(),
         "preprocessing": model.preprocessing.to_json(),
+        "storage": storage,
+        "storage_error": error,
         **metadata,
-    }
-    tensors = {
-        key: value.detach().to("cpu", torch.float16 if half and value.ndim > 1 else value.dtype).contiguous()
-        for key, value in model.state_dict().items()
     }
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, part, {METADATA_KEY: json.dumps(header)})
+        save_file(tensors, part, {METADATA_KEY: json.dumps(header, sort_keys=True)})
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -146,7 +152,9 @@ def load_model(
     with torch.device("meta"):
         model = EmbeddingModel(architecture, preprocessing)
     tensors = _read_tensors(path)
-    if not header:
+    if header:
+        tensors = _unpacked(tensors, header, path)
+    else:
         tensors = {_bare(key): value for key, value in tensors.items() if not _is_classifier(key)}
     model.load_state_dict(_matched(tensors, _expected(model, official=not header), path), assign=True)
     model.eval().to(device)
@@ -170,6 +178,40 @@ def file_sha256(path: str | Path) -> str:
     """sha256 of a file's bytes, 64 hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored(state: Mapping[str, Tensor], storage: Storage) -> tuple[dict[str, Tensor], float]:
+    """The tensors as they are written, and the largest relative error that writing them so makes."""
+    if storage not in get_args(Storage):
+        raise ValueError(f"storage must be one of {', '.join(get_args(Storage))}, not {storage!r}")
+    exact = {
+        key: (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
+        for key, value in state.items()
+    }
+    stored = dict(exact)
+    if storage == "float16":
+        stored = {key: value.to(torch.float16) if value.ndim > 1 else value for key, value in exact.items()}
+    broken = [key for key, value in stored.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(f"weights that cannot be stored as finite {storage} numbers: {_some(broken)}")
+    if storage == "int8":
+        stored, errors = pack(exact)
+    else:
+        errors = {k: relative_error(stored[k], v) for k, v in exact.items() if stored[k].dtype != v.dtype}
+    return stored, float(f"{max(errors.values(), default=0.0):.3g}")
+
+
+def _unpacked(tensors: dict[str, Tensor], header: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of ours as plain numbers."""
+    storage = header.get("storage", "float32")
+    if storage not in get_args(Storage):
+        raise CheckpointError(f"{path} has the unknown storage {storage!r}: update Retrace")
+    if storage != "int8":
+        return tensors
+    try:
+        return unpack(tensors)
+    except QuantisationError as error:
+        raise CheckpointError(f"{path} does not fit the model: {error}") from error
 
 
 def _expected(model: EmbeddingModel, *, official: bool) -> dict[str, tuple[str, tuple[int, ...]]]:

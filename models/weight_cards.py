@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -51,6 +52,33 @@ class FetchRoute:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """One line of numbers that a weight reached on one data set.
+
+    Attributes:
+        dataset: Name of the data set, as `evaluate --dataset` takes it.
+        command: What was run to measure it, in one line.
+        metrics: Value by the metric's name: `Rank-1`, `Rank-5`, `mAP`, ... in percent.
+        note: What to know before believing it; empty for nothing.
+    """
+
+    dataset: str
+    command: str
+    metrics: dict[str, float]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("dataset", "command"):
+            _text(f"measurements.{field}", getattr(self, field))
+        if not isinstance(self.metrics, dict) or not self.metrics:
+            raise CardError(f"measurements.metrics must be numbers by name, got {self.metrics!r}")
+        for name, value in self.metrics.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value)):
+                raise CardError(f"measurements.metrics.{name} must be a finite number, got {value!r}")
+
+
+@dataclass(frozen=True)
 class WeightCard:
     """One weight and everything that must be known before it is used.
 
@@ -63,6 +91,11 @@ class WeightCard:
         licence: SPDX expression.
         input: What goes in, in words (shape, range, colour order).
         measured: How it was measured and what came out, in words.
+        measurements: The same as numbers, one line for each data set.
+        size: Bytes of the file; None until it is known.
+        training_data: What it was trained on and by which recipe, in words; empty when not known.
+        intended_use: What it is made for, in words.
+        limits: What it is known not to do, and what it must not be used for, in words.
         architecture: Network, in words; empty when unknown.
         converted_from: What the file was made from; None when it is as published.
         converter: Name of the conversion that `fetch` runs on the delivered file; None for none.
@@ -81,6 +114,11 @@ class WeightCard:
     licence: str
     input: str
     measured: str
+    measurements: tuple[Measurement, ...] = ()
+    size: int | None = None
+    training_data: str = ""
+    intended_use: str = ""
+    limits: str = ""
     architecture: str = ""
     converted_from: str | None = None
     converter: str | None = None
@@ -94,7 +132,12 @@ class WeightCard:
         _one_of("kind", self.kind, KINDS)
         for field in ("name", "file", "source", "licence", "input", "measured"):
             _text(field, getattr(self, field))
+        for field in ("training_data", "intended_use", "limits"):
+            if getattr(self, field) != "":
+                _text(field, getattr(self, field))
         _hash("sha256", self.sha256)
+        if self.size is not None and (not isinstance(self.size, int) or self.size < 1):
+            raise CardError(f"size must be a number of bytes, got {self.size!r}")
         for field in ("name", "file"):  # both become file names: no separators, no "..", no hidden files
             if not _NAME.fullmatch(getattr(self, field)):
                 raise CardError(
@@ -116,6 +159,9 @@ class WeightCard:
     def to_json(self) -> str:
         """The card as the text of its file: readable JSON without the fields left at None or empty."""
         fields = dataclasses.asdict(self)
+        for line in fields["measurements"]:
+            if not line["note"]:
+                del line["note"]
         kept = {key: value for key, value in fields.items() if value not in (None, "", ()) or key == "sha256"}
         return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
 
@@ -196,11 +242,19 @@ def _from_fields(fields: object) -> WeightCard:
     values = _checked_keys("card", fields, WeightCard)
     if values.get("fetch") is not None:
         values["fetch"] = FetchRoute(**_checked_keys("fetch", values["fetch"], FetchRoute))
+    lines = values.get("measurements", ())
+    if not isinstance(lines, list | tuple):
+        raise CardError(f"measurements must be a list, got {type(lines).__name__}")
+    values["measurements"] = tuple(
+        Measurement(**_checked_keys("measurements", line, Measurement)) for line in lines
+    )
     values["classes"] = tuple(values.get("classes", ()))
     return WeightCard(**values)
 
 
-def _checked_keys(what: str, fields: object, target: type[WeightCard] | type[FetchRoute]) -> dict[str, Any]:
+def _checked_keys(
+    what: str, fields: object, target: type[WeightCard] | type[FetchRoute] | type[Measurement]
+) -> dict[str, Any]:
     if not isinstance(fields, Mapping):
         raise CardError(f"{what} must be a JSON object, got {type(fields).__name__}")
     known = {field.name for field in dataclasses.fields(target)}

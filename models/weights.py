@@ -21,6 +21,7 @@ from models.weight_cards import (
     REPOSITORY_FOLDER,
     CardError,
     FetchRoute,
+    Measurement,
     UnknownWeights,
     WeightCard,
     cache_folder,
@@ -42,9 +43,11 @@ from models.weight_files import (
 __all__ = [
     "DEFAULT_DETECTOR",
     "DEFAULT_DETECTOR_GPU",
+    "DEFAULT_EMBEDDER",
     "CardError",
     "FetchError",
     "FetchRoute",
+    "Measurement",
     "MissingWeights",
     "NotWeights",
     "ResolvedWeights",
@@ -54,6 +57,7 @@ __all__ = [
     "WeightsMismatch",
     "cache_folder",
     "card",
+    "default_embedder",
     "fetch",
     "import_weights",
     "list_cards",
@@ -64,6 +68,8 @@ __all__ = [
 # The same network in the form that is quickest where it runs (benchmarks/detectors.py).
 DEFAULT_DETECTOR = "yolov5s_coco_onnx"
 DEFAULT_DETECTOR_GPU = "yolov5s_coco"
+# Lies in `models/weights/` with its card and is part of the package; None: there is no default.
+DEFAULT_EMBEDDER: str | None = "ste_nvan_r50_synthetic"
 
 
 class MissingWeights(FileNotFoundError):
@@ -93,6 +99,11 @@ class ResolvedWeights:
     card: WeightCard | None
 
     @property
+    def bundled(self) -> bool:
+        """Whether the file came with Retrace, so that nothing has to be fetched."""
+        return self.path.parent == REPOSITORY_FOLDER
+
+    @property
     def origin_sha256(self) -> str:
         """Hash of what was published: unlike `sha256` the same after every conversion of the same weights."""
         published = self.card.fetch.sha256 if self.card and self.card.converter and self.card.fetch else None
@@ -103,7 +114,8 @@ def resolve(weights: str | Path | None, kind: str, *, trust: bool = False) -> Re
     """Find weights and check that they are what they claim to be.
 
     Args:
-        weights: Name of a card, a file name in one of the two folders, a path, or None for the default.
+        weights: Name of a card, a file name in one of the two folders, a path, or None for the default (of
+            embedders: `default_embedder`).
         kind: `detector` or `embedder`.
         trust: The user vouches for a file that can run code and has no card.
 
@@ -116,10 +128,12 @@ def resolve(weights: str | Path | None, kind: str, *, trust: bool = False) -> Re
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if weights is None and kind == "embedder":
-        raise MissingWeights("no default weights for embedders: give --embedder-weights FILE")
+    if weights is None:
+        weights = DEFAULT_DETECTOR if kind == "detector" else default_embedder()
+        if weights is None:
+            raise MissingWeights("no default weights for embedders: give --embedder-weights FILE")
     cards = list_cards()
-    path, named = _locate(str(weights or DEFAULT_DETECTOR), cards)
+    path, named = _locate(str(weights), cards)
     if named is not None:
         _check_kind(named, kind)
     check_form(path, kind)
@@ -138,10 +152,22 @@ def resolve(weights: str | Path | None, kind: str, *, trust: bool = False) -> Re
     return ResolvedWeights(path, digest, matched)
 
 
+def default_embedder() -> str | None:
+    """Name of the embedder's weights that came with Retrace; None when there are none.
+
+    Without its card the file would be weights of unknown origin, and without its file the card would send
+    the user to fetch what no index has; so both must be there.
+    """
+    if DEFAULT_EMBEDDER is None or not (REPOSITORY_FOLDER / f"{DEFAULT_EMBEDDER}.json").is_file():
+        return None
+    return DEFAULT_EMBEDDER if (REPOSITORY_FOLDER / card(DEFAULT_EMBEDDER).file).is_file() else None
+
+
 def fetch(name: str, *, progress: Callable[[str], None] | None = None, force: bool = False) -> Path:
     """Get the weights called `name` into the cache folder, converted where their card says so.
 
-    Only for a user who asked. A file that is there with the right hash is left as it is unless `force`.
+    Only for a user who asked. A file that is there with the right hash, in the cache folder or bundled with
+    Retrace, is left as it is unless `force`.
 
     Args:
         name: Name of a card with a fetch route.
@@ -149,7 +175,7 @@ def fetch(name: str, *, progress: Callable[[str], None] | None = None, force: bo
         force: Fetch again.
 
     Returns:
-        Path of the weights in the cache folder.
+        Path of the weights.
 
     Raises:
         UnknownWeights: No such card.
@@ -158,8 +184,9 @@ def fetch(name: str, *, progress: Callable[[str], None] | None = None, force: bo
     """
     wanted = card(name)
     target = cache_folder() / wanted.file
-    if not force and target.exists() and weights_sha256(target) == wanted.sha256:
-        return target
+    for here in (REPOSITORY_FOLDER / wanted.file, target):
+        if not force and here.exists() and weights_sha256(here) == wanted.sha256:
+            return here
     if wanted.fetch is None:
         raise ValueError(f"{name} has no fetch route: put {wanted.file} into {cache_folder()}")
     say = progress or _silent

@@ -76,18 +76,20 @@ def of_model(variant: str) -> dict[str, Any]:
 
 
 def of_weights() -> list[dict[str, Any]]:
-    """Every weight with a card, where it is on this machine, and the default detector marked."""
+    """Every weight with a card, where it is on this machine, and the defaults marked."""
+    defaults = (weights.DEFAULT_DETECTOR, weights.DEFAULT_DETECTOR_GPU, weights.DEFAULT_EMBEDDER)
     rows = []
     for card in weights.list_cards():
         try:
-            here: str | None = str(weights.resolve(card.name, card.kind).path)
+            found = weights.resolve(card.name, card.kind)
+            here: str | None = "bundled" if found.bundled else str(found.path)
         except weights.MissingWeights:
             here = None
         rows.append(
             {
                 "name": card.name,
                 "kind": card.kind,
-                "default": card.name in (weights.DEFAULT_DETECTOR, weights.DEFAULT_DETECTOR_GPU),
+                "default": card.name in defaults,
                 "licence": card.licence,
                 "sha256": card.sha256,
                 "here": here,

@@ -21,7 +21,10 @@ FALLBACK: str | None = None
 class Config(Settings):
     """Which network."""
 
-    weights: str | None = Field(None, description="a checkpoint's path, or the name of a weight card")
+    weights: str | None = Field(
+        None,
+        description="a checkpoint's path, or the name of a weight card; null: the bundled weights",
+    )
     variant: str | None = Field(None, description="needed for the authors' .pth files, which do not say it")
     device: str | None = Field(None, description="cpu, cuda:0, ...; null: the GPU if there is one")
     half: bool | None = Field(None, description="half precision; null: on a GPU only")
@@ -37,12 +40,15 @@ class SteNvan:
 
         from models.checkpoint import VariantRequired, load_model
 
-        if config.weights is None:
+        # The bundled weights are a ste_nvan's; for its relatives the user must give some.
+        bundled = weights.default_embedder() if config.variant in (None, "ste_nvan") else None
+        given = bundled if config.weights is None else config.weights
+        if given is None:
             raise weights.MissingWeights(
                 f"the embedder {config.variant or 'ste_nvan'} needs weights: pass --embedder-weights FILE "
                 "(a Retrace .safetensors or the authors' .pth), or use --embedder colour_stripes"
             )
-        resolved = weights.resolve(config.weights, "embedder")
+        resolved = weights.resolve(given, "embedder")
         device = choose_device(config.device)
         self._torch = torch
         self._device = torch.device(device)
@@ -59,7 +65,7 @@ class SteNvan:
             dimension=self._model.dimension,
             config={
                 "plugin": "ste_nvan",
-                "weights": _stored_name(resolved, config.weights),
+                "weights": _stored_name(resolved, given),
                 "variant": config.variant,
             },
         )
@@ -88,7 +94,7 @@ def build(config: Config) -> SteNvan:
     """Load the network.
 
     Raises:
-        models.weights.MissingWeights: no weights are given, or the file is not there.
+        models.weights.MissingWeights: no weights are given and none are bundled, or the file is not there.
         models.checkpoint.CheckpointError: the file is not a checkpoint of this family.
     """
     return SteNvan(config)

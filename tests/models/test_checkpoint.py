@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -12,8 +13,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from models import quantise
 from models.checkpoint import (
     CheckpointError,
+    Storage,
     VariantRequired,
     file_sha256,
     load_model,
@@ -68,22 +71,110 @@ def test_checkpoint_comes_back_whole(model: EmbeddingModel, tmp_path: Path) -> N
     assert [file.name for file in tmp_path.iterdir()] == ["ours.safetensors"]
 
 
-def test_half_checkpoint_is_half_as_large_and_nearly_the_same(model: EmbeddingModel, tmp_path: Path) -> None:
-    save_checkpoint(model, tmp_path / "full.safetensors", {})
-    save_checkpoint(model, tmp_path / "half.safetensors", {}, half=True)
-    sizes = [
-        sum(t.nbytes for t in load_file(tmp_path / f"{n}.safetensors").values()) for n in ("half", "full")
-    ]
-    assert sizes[0] < 0.7 * sizes[1]
-    loaded = load_model(tmp_path / "half.safetensors")
+@pytest.mark.parametrize(
+    ("storage", "share", "error"), [("float32", 1, 0), ("float16", 0.7, 3e-4), ("int8", 0.6, 0.02)]
+)
+def test_a_smaller_file_is_nearly_the_same_network(
+    model: EmbeddingModel, tmp_path: Path, storage: Storage, share: float, error: float
+) -> None:
+    full, small = tmp_path / "full.safetensors", tmp_path / "small.safetensors"
+    save_checkpoint(model, full, {})
+    save_checkpoint(model, small, {}, storage=storage)
+    sizes = [sum(t.nbytes for t in load_file(path).values()) for path in (small, full)]
+    assert sizes[0] <= share * sizes[1]  # much of the tiny network is batch norms
+    metadata = read_metadata(small)
+    assert metadata["storage"] == storage
+    assert error / 10 <= metadata["storage_error"] <= error
+    loaded = load_model(small)
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    assert loaded.preprocessing == model.preprocessing
     with torch.inference_mode():
         assert float(torch.cosine_similarity(loaded(CLIPS), model(CLIPS))) > 0.9999
 
 
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_the_same_model_gives_the_same_bytes(model: EmbeddingModel, tmp_path: Path, storage: Storage) -> None:
+    paths = [tmp_path / f"{n}.safetensors" for n in range(3)]
+    save_checkpoint(model, paths[0], NOTES, storage=storage)
+    save_checkpoint(model, paths[1], dict(reversed(NOTES.items())), storage=storage)
+    model = model.to(memory_format=torch.contiguous_format)
+    save_checkpoint(model, paths[2], NOTES, storage=storage)
+    assert len({file_sha256(path) for path in paths}) == 1
+
+
+def test_the_whole_network_fits_into_32_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(  # the search for scales takes seconds and changes no size
+        quantise, "quantise", lambda w: (torch.ones(w.shape, dtype=torch.int8), torch.ones(w.shape[0]))
+    )
+    path = tmp_path / "whole.safetensors"
+    save_checkpoint(build("ste_nvan").eval(), path, NOTES, storage="int8")
+    assert path.stat().st_size <= 32_000_000
+
+
+def test_weights_that_would_not_load_are_not_saved(model: EmbeddingModel, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(model, path, NOTES)
+    with torch.no_grad():
+        model.backbone.conv.weight[0, 0, 0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"finite float16 numbers: backbone\.conv\.weight$"):
+        save_checkpoint(model, path, {}, storage="float16")
+    with torch.no_grad():
+        model.head.norm.running_mean[0] = torch.nan
+    for storage in ("float32", "int8"):
+        with pytest.raises(ValueError, match=r"numbers: head\.norm\.running_mean$"):
+            save_checkpoint(model, path, {}, storage=storage)
+    with pytest.raises(ValueError, match="storage must be one of float32, float16, int8, not 'int4'"):
+        save_checkpoint(model, path, {}, storage="int4")  # type: ignore[arg-type]
+    assert read_metadata(path)["licence"] == "CC0"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head.norm.weight": None}, "missing: head.norm.weight"),
+        ({"backbone.conv.weight": None}, "missing: backbone.conv.weight; unexpected: backbone"),
+        ({"backbone.conv.weight.scale": None}, "backbone.conv.weight.scale is missing"),
+        ({"backbone.conv.weight.scale": torch.ones(3)}, r"\(3,\) torch.float32 instead of \(4,\)"),
+        ({"backbone.conv.weight.scale": torch.zeros(4)}, "scale is not finite and above 0"),
+        ({"backbone.conv.weight.scale": -torch.ones(4)}, "scale is not finite and above 0"),
+        ({"backbone.conv.weight.scale": torch.full((4,), torch.nan)}, "scale is not finite and above 0"),
+        ({"backbone.conv.weight.scale": torch.full((4,), torch.inf)}, "scale is not finite and above 0"),
+        ({"backbone.conv.weight.scale": torch.full((4,), 3e38)}, "not plain finite numbers: backbone"),
+        ({"backbone.conv.weight": torch.ones((4, 3, 7, 6), dtype=torch.int8)}, r"wrong shape: .*3, 7, 6"),
+        ({"backbone.conv.weight": torch.ones((4, 3, 7, 7), dtype=torch.uint8)}, "unexpected: backbone"),
+        ({"head.norm.weight": torch.ones(128, dtype=torch.int8)}, "not plain finite numbers: head.norm.w"),
+    ],
+)  # fmt: skip
+def test_packed_files_are_as_strict(
+    model: EmbeddingModel, tmp_path: Path, change: dict[str, torch.Tensor | None], message: str
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(model, path, {}, storage="int8")
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    tensors = {key: value for key, value in {**load_file(path), **change}.items() if value is not None}
+    save_file(tensors, path, header)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_integers_without_the_word_are_no_weights(model: EmbeddingModel, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(model, path, {}, storage="int8")
+    tensors, metadata = load_file(path), read_metadata(path)
+    for storage, message in [("float32", "not plain finite numbers"), ("int4", "unknown storage 'int4'")]:
+        save_file(tensors, path, {"retrace": json.dumps({**metadata, "storage": storage})})
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+
+
 def test_metadata_may_not_contradict_the_model(model: EmbeddingModel, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="may not set variant"):
-        save_checkpoint(model, tmp_path / "x.safetensors", {"variant": "nvan"})
+    for key in ("variant", "storage"):
+        with pytest.raises(ValueError, match=f"may not set {key}"):
+            save_checkpoint(model, tmp_path / "x.safetensors", {key: "nvan"})
     assert not list(tmp_path.iterdir())
 
 

@@ -16,10 +16,16 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from models import weight_cards, weight_fetch, weights
-from models.weight_cards import CardError, FetchRoute, WeightCard, read_card, write_card
+from models.checkpoint import save_checkpoint
+from models.ste_nvan import Architecture, build
+from models.weight_cards import CardError, FetchRoute, Measurement, WeightCard, read_card, write_card
+from pipeline.embedding import build_embedder, settings_of
+from pipeline.plugins import PluginSettings
 
 PICKLE = b"\x80\x02]q\x00."  # an empty list
 CARD = WeightCard(
@@ -34,6 +40,8 @@ CARD = WeightCard(
     classes=(0,),
     fetch=FetchRoute("wheel", "tiny-weights", "1.0", "tiny_weights/best.pt"),
 )
+
+MEASURED = {"dataset": "mars", "command": "run_pipeline.py evaluate", "metrics": {"mAP": 58.1}}
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +82,17 @@ def test_cards_of_the_repository_are_complete() -> None:
     assert weights.DEFAULT_DETECTOR in cards
     assert {"yolov8s_fall", "yolov5s_coco", "yolov5s_coco_onnx", "yolo11n"} <= set(cards)
     for known in cards.values():
-        assert known.fetch is not None, known.name
-        assert known.fetch.sha256 is not None, known.name
+        file = weight_cards.REPOSITORY_FOLDER / known.file
+        if known.fetch is None:
+            assert file.is_file(), f"{known.name} can neither be fetched nor is it bundled"
+            assert weights.resolve(known.name, known.kind).bundled
+            assert known.size == file.stat().st_size <= 32_000_000, known.name
+            for field in ("training_data", "intended_use", "limits", "measurements"):
+                assert getattr(known, field), f"{known.name} does not say its {field}"
+            if known.kind == "embedder":
+                assert known.licence == "AGPL-3.0-or-later", known.name
+        else:
+            assert known.fetch.sha256 is not None, known.name
         assert "pending" not in known.measured, known.name
         assert "://" not in known.to_json(), "package indexes are the user's to configure"
         if known.kind == "detector":
@@ -106,6 +123,17 @@ def test_card_survives_writing_and_reading(tmp_path: Path) -> None:
         ({"source": ""}, "source must be one line of text"),
         ({"converter": "magic"}, "converter must be one of"),
         ({"licence": None}, "licence must be one line of text"),
+        ({"limits": "two\nlines"}, "limits must be one line of text"),
+        ({"training_data": 5}, "training_data must be one line of text"),
+        ({"size": 0}, "size must be a number of bytes"),
+        ({"size": "31 MB"}, "size must be a number of bytes"),
+        ({"measurements": {"Rank-1": 75}}, "measurements must be a list"),
+        ({"measurements": ["75"]}, "measurements must be a JSON object"),
+        ({"measurements": [{"dataset": "mars", "rank": 1}]}, "unknown keys in measurements: rank"),
+        ({"measurements": [{**MEASURED, "command": ""}]}, "measurements.command must be one line of text"),
+        ({"measurements": [{**MEASURED, "metrics": {}}]}, "measurements.metrics must be numbers by name"),
+        ({"measurements": [{**MEASURED, "metrics": {"mAP": "58"}}]}, "metrics.mAP must be a finite number"),
+        ({"measurements": [{"dataset": "mars"}]}, "bad weight card"),
     ],
 )
 def test_bad_card_is_refused_with_its_file(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -196,9 +224,101 @@ def test_missing_path_names_it(request_: str) -> None:
         weights.resolve(request_, "detector")
 
 
-def test_embedders_have_no_default() -> None:
+# Bundled weights
+
+NETWORK = Architecture(
+    (0, 1, 1, 0), stripes=16, window=2, temporal_reduction=True, width=4, depths=(1, 1, 1, 1)
+)
+
+
+@pytest.fixture
+def bundled(repository: Path, monkeypatch: pytest.MonkeyPatch) -> WeightCard:
+    """A tiny network packed as the default weights are, with a whole card beside it."""
+    path = repository / "tiny_synthetic.safetensors"
+    model = build(NETWORK, generator=torch.Generator().manual_seed(0)).eval()
+    save_checkpoint(model, path, {}, storage="int8")
+    made = WeightCard(
+        name="tiny_synthetic",
+        kind="embedder",
+        file=path.name,
+        sha256=weights.weights_sha256(path),
+        size=path.stat().st_size,
+        source="this test",
+        licence="AGPL-3.0-or-later",
+        input="(B, 8, 3, 256, 128) RGB",
+        measured="not at all",
+        measurements=(
+            Measurement("market1501", "run_pipeline.py evaluate", {"Rank-1": 75.5, "mAP": 58}, "one seed"),
+            Measurement("mars", "run_pipeline.py evaluate", {"Rank-1": 40}),
+        ),
+        training_data="random numbers",
+        intended_use="this test",
+        limits="finds nobody",
+    )
+    write_card(made, repository)
+    monkeypatch.setattr(weights, "DEFAULT_EMBEDDER", "tiny_synthetic")
+    return made
+
+
+@pytest.mark.parametrize("request_", [None, "tiny_synthetic", "tiny_synthetic.safetensors"])
+def test_bundled_weights_are_found_and_checked(
+    bundled: WeightCard, repository: Path, cache: Path, request_: str | None
+) -> None:
+    path = repository / bundled.file
+    assert read_card(repository / "tiny_synthetic.json") == bundled
+    found = weights.resolve(request_, "embedder")
+    assert found == weights.ResolvedWeights(path, str(bundled.sha256), bundled)
+    assert found.bundled
+    assert weights.fetch("tiny_synthetic") == path  # nothing to fetch
+    assert list(cache.iterdir()) == []
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(weights.WeightsMismatch, match=f"expected {bundled.sha256}; copy it again"):
+        weights.resolve(request_, "embedder")
+
+
+def test_weights_from_elsewhere_are_not_bundled(bundled: WeightCard, repository: Path, cache: Path) -> None:
+    shutil.copy(repository / bundled.file, cache / "mine.safetensors")
+    found = weights.resolve("mine.safetensors", "embedder")
+    assert found.card == bundled
+    assert not found.bundled
+
+
+@pytest.mark.parametrize("absent", ["file", "card", "name"])
+def test_without_bundled_weights_embedders_have_no_default(
+    bundled: WeightCard, repository: Path, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
+    assert weights.default_embedder() == "tiny_synthetic"
+    if absent == "name":
+        monkeypatch.setattr(weights, "DEFAULT_EMBEDDER", None)
+    else:
+        (repository / (bundled.file if absent == "file" else "tiny_synthetic.json")).unlink()
+    assert weights.default_embedder() is None
     with pytest.raises(weights.MissingWeights, match="--embedder-weights"):
         weights.resolve(None, "embedder")
+    with pytest.raises(
+        weights.MissingWeights, match=r"the embedder ste_nvan needs weights: pass --embedder-w"
+    ):
+        build_embedder(PluginSettings(name="ste_nvan"))
+    if absent == "file":
+        with pytest.raises(weights.MissingWeights, match=r"put tiny_synthetic\.safetensors \(sha256"):
+            weights.resolve("tiny_synthetic", "embedder")
+
+
+def test_the_embedder_takes_the_bundled_weights_and_remembers_their_name(bundled: WeightCard) -> None:
+    embedder = build_embedder(PluginSettings(name="ste_nvan", device="cpu"))
+    assert embedder.spec.weights_hash == bundled.sha256
+    assert embedder.spec.config["weights"] == "tiny_synthetic"  # a path would tie a gallery to one machine
+    assert build_embedder(settings_of(embedder.spec)).spec.same_as(embedder.spec)
+    crops = [np.full((60, 30, 3), shade, np.uint8) for shade in range(0, 240, 30)]
+    assert embedder.embed([crops]).shape == (1, NETWORK.dimension)
+    with pytest.raises(weights.MissingWeights, match="the embedder nvan needs weights"):
+        build_embedder(PluginSettings(name="ste_nvan", variant="nvan"))
+
+
+def test_the_bundled_weights_hash_decides_which_card_speaks(bundled: WeightCard, cache: Path) -> None:
+    write_card(dataclasses.replace(bundled, source="elsewhere"), cache)
+    with pytest.raises(CardError, match="bears the name of a card of Retrace"):
+        weights.list_cards()
 
 
 @pytest.mark.parametrize("name", ["own.pt", "own.PT", "own.torchscript", "own.engine"])

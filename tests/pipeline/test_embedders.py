@@ -135,7 +135,8 @@ def test_variants_are_names_of_embedders() -> None:
         named_embedder("osnet")
 
 
-def test_missing_and_wrong_weights_say_what_to_do(tmp_path: Path) -> None:
+def test_missing_and_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.weights.DEFAULT_EMBEDDER", None)
     with pytest.raises(MissingWeights, match="--embedder-weights"):
         build_embedder(PluginSettings(name="ste_nvan"))
     with pytest.raises(MissingWeights, match=r"absent\.safetensors"):
