@@ -21,10 +21,7 @@ def soft_margin_batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: Shapes do not agree, or the batch holds one identity only (no negative).
     """
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise ValueError(
-            f"features (N, D) and labels (N,) expected, not {tuple(features.shape)} and {tuple(labels.shape)}"
-        )
+    _check(features, labels)
     same = labels[:, None] == labels[None, :]  # (N, N)
     if bool(same.all(1).any()):
         raise ValueError("a batch for the triplet loss needs at least two identities")
@@ -33,6 +30,41 @@ def soft_margin_batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
     farthest = distances.masked_fill(~same, 0).amax(1)
     nearest = distances.masked_fill(same, torch.inf).amin(1)
     return functional.softplus(farthest - nearest)
+
+
+def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss: each anchor's positives against everything else in the batch.
+
+    Khosla et al., "Supervised Contrastive Learning" (NeurIPS 2020), the form with the sum outside the
+    logarithm. It needs no class weights, so it teaches from the first step however many identities there are.
+
+    Args:
+        features: `(N, D)` floating point, any length but 0; compared by cosine.
+        labels: `(N,)` integer identities.
+        temperature: Cosines are divided by it, above 0.
+
+    Returns:
+        `(M,)` loss per anchor that has a positive, float32 or finer; M may be 0.
+
+    Raises:
+        ValueError: Shapes do not agree.
+    """
+    _check(features, labels)
+    with torch.autocast(features.device.type, enabled=False):
+        unit = functional.normalize(features if features.dtype == torch.float64 else features.float())
+        logits = unit @ unit.T / temperature
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    positive = (labels[:, None] == labels[None, :]) & ~itself
+    log_share = logits - logits.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
+    count = positive.sum(1)
+    return -(log_share.masked_fill(~positive, 0).sum(1)[count > 0] / count[count > 0])
+
+
+def _check(features: Tensor, labels: Tensor) -> None:
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"features (N, D) and labels (N,) expected, not {tuple(features.shape)} and {tuple(labels.shape)}"
+        )
 
 
 def _euclidean(features: Tensor) -> Tensor:

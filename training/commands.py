@@ -1,0 +1,116 @@
+"""The command `train`; the libraries it needs are imported when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from evaluation.datasets import ReidDataset
+    from pipeline.hooks import Hooks
+    from training.clips import TrainingSet
+    from training.distil import Teacher
+
+
+def train(
+    data: Annotated[list[str], typer.Option(help="NAME=ROOT: data set and its folder; several are joined.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run; one that is there already goes on.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Recipe; default: configs/train.yaml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.sub=value, over the recipe; stages.0.steps=100.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="A variant of the STE-NVAN family.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="torchvision's ResNet-50 of ImageNet, or part of it.")
+    ] = None,
+    init_from: Annotated[Path | None, typer.Option(help="A Retrace checkpoint to begin with.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop and save after so long; the same command goes on.")
+    ] = None,
+    evaluate: Annotated[
+        list[str] | None, typer.Option(help="NAME=ROOT: evaluate on it now and then; may be repeated.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded crops and teacher features; reused by other runs.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Embedder whose embeddings are an additional target.")
+    ] = None,
+    teacher_weights: Annotated[str | None, typer.Option(help="A file, or a name of `weights list`.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda:0, ...; default: the GPU if any.")] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events.")] = True,
+) -> None:
+    """Train an embedding network on labelled tracklets; stops and goes on at any step."""
+    from time import monotonic
+
+    deadline = None if minutes is None else monotonic() + 60 * minutes
+
+    from pipeline.device import choose_device
+    from pipeline.terminal import TerminalHooks
+    from training.clips import join
+    from training.recipe import load_recipe
+    from training.train import Job
+    from training.train import train as run_training
+
+    if init is not None and init_from is not None:
+        raise ValueError("training begins with --init or with --init-from, not with both")
+    recipe = load_recipe(config, set_ or [], variant)
+    device = choose_device(device)
+    training_set = join(_load_all(data, "--data"))
+    evaluations = tuple(_load_all(evaluate or [], "--evaluate"))
+    with TerminalHooks() as hooks:
+        hooks.on_note(_described(training_set))
+        packed = None
+        if cache is not None:
+            from training.packed import pack
+
+            height, width = (max(getattr(s, side) for s in recipe.stages) for side in ("height", "width"))
+            packed = pack(training_set.files, height, width, cache, hooks)
+        features = _teacher(teacher, teacher_weights, training_set, cache or output, hooks)
+        outcome = run_training(
+            Job(
+                recipe, training_set, output, device, init, init_from, packed, features, evaluations,
+                deadline, tensorboard,
+            ),
+            hooks,
+        )  # fmt: skip
+    typer.echo(f"{outcome.step} of {outcome.num_steps} steps, {outcome.seconds:.0f} s: {outcome.model}")
+    if outcome.step < outcome.num_steps:
+        typer.echo("The time is up; run the same command again to go on.")
+
+
+def _load_all(texts: Sequence[str], flag: str) -> list[ReidDataset]:
+    from evaluation.datasets import load
+
+    datasets = []
+    for text in texts:
+        name, equals, root = text.partition("=")
+        if not equals or not name.strip() or not root.strip():
+            raise ValueError(f"{flag} takes NAME=ROOT, got '{text}'")
+        datasets.append(load(name.strip(), Path(root)))
+    return datasets
+
+
+def _teacher(
+    name: str | None, weights: str | None, training_set: TrainingSet, folder: Path, hooks: Hooks
+) -> Teacher | None:
+    if name is None:
+        if weights is not None:
+            raise ValueError("--teacher-weights belongs to --teacher NAME")
+        return None
+    from pipeline.embedding import build_embedder, named_embedder
+    from training.distil import compute_teacher
+
+    embedder = build_embedder(named_embedder(name).updated(weights=weights))
+    return compute_teacher(embedder, training_set.files, folder, hooks)
+
+
+def _described(training_set: TrainingSet) -> str:
+    summary = training_set.summary()
+    parts = (f"{summary[what]} {what}" for what in ("identities", "cameras", "tracklets", "crops"))
+    return f"{' + '.join(training_set.names)}: {', '.join(parts)}"

@@ -1,0 +1,463 @@
+"""The story of a training run: begin or resume, step by step through the stages, leave weights to use."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evaluation.datasets import ReidDataset
+from models.checkpoint import save_checkpoint
+from models.non_local import NonLocalBlock
+from models.preprocess import Preprocessing
+from models.ste_nvan import EmbeddingModel, build
+from pipeline.hooks import Hooks
+from training.average import start_average, update_average
+from training.checkpoints import load_state, save_state
+from training.clips import Batch, StageBatches, TrainingSet, load_batches
+from training.distil import Teacher, direct_loss, relational_loss
+from training.initialise import from_checkpoint, from_imagenet
+from training.logs import METRICS, TrainingLogs
+from training.losses import soft_margin_batch_hard_triplet, supervised_contrastive
+from training.recipe import Recipe, Stage, changed_keys, parse_recipe
+from training.schedule import Plan, learning_rate, make_plan
+
+MODEL_FILE = "model.safetensors"
+_NEVER_TRAINED = "head.norm.bias"  # the paper's batch norm has none
+_CLASSIFIER_STD = 0.001
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs besides its recipe.
+
+    Attributes:
+        recipe: How to train.
+        training_set: What to train on.
+        output: Folder of the run; what is there already is gone on with.
+        device: Where the network runs.
+        imagenet: File for `training.initialise.from_imagenet`, used when the run begins.
+        checkpoint: File for `training.initialise.from_checkpoint`, used when the run begins.
+        packed: File of `training.packed`, or None.
+        teacher: Features for distillation, or None.
+        evaluations: Data sets to evaluate on.
+        deadline: Value of `time.monotonic()` at which to stop and save, or None.
+        tensorboard: Write TensorBoard events.
+    """
+
+    recipe: Recipe
+    training_set: TrainingSet
+    output: Path
+    device: str = "cpu"
+    imagenet: Path | None = None
+    checkpoint: Path | None = None
+    packed: Path | None = None
+    teacher: Teacher | None = None
+    evaluations: tuple[ReidDataset, ...] = ()
+    deadline: float | None = None
+    tensorboard: bool = True
+
+
+@dataclass
+class Run:
+    """What changes from step to step; all of it goes into the checkpoint.
+
+    Attributes:
+        model: The network that learns.
+        heads: `identity`, and `relational` and `direct` with a teacher; part of training only.
+        average: Moving average of the model, which is evaluated and saved.
+        optimizer: Over model and heads.
+        step: Steps done.
+        seconds: Spent on them.
+        sums: `(len(METRICS),)` since the last line of the log.
+        num_summed: Steps in `sums`.
+        logged_s: Value of `seconds` at that line.
+    """
+
+    model: EmbeddingModel
+    heads: nn.ModuleDict
+    average: EmbeddingModel
+    optimizer: torch.optim.Optimizer
+    sums: Tensor
+    step: int = 0
+    seconds: float = 0.0
+    num_summed: int = 0
+    logged_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a run came: steps done and wanted, seconds spent on them, and the weights it wrote."""
+
+    step: int
+    num_steps: int
+    seconds: float
+    model: Path
+
+
+def train(job: Job, hooks: Hooks) -> Outcome:
+    """Train until the recipe's last step, the deadline, or an interrupt; then save what a later start needs.
+
+    A run that is stopped and resumed computes what it would have computed in one go, bit by bit on a CPU.
+
+    Args:
+        job: What to do.
+        hooks: Told of progress.
+
+    Returns:
+        How far it came. `output` then holds `checkpoint.pt`, `model.safetensors`, and the logs.
+
+    Raises:
+        ValueError: The folder holds a run of another recipe, data or teacher; the data is too small for the
+            recipe; the loss is no longer finite.
+        KeyboardInterrupt: SIGINT or SIGTERM came; the state is saved.
+    """
+    recipe, plan = job.recipe, make_plan(job.recipe, job.training_set.num_identities)
+    job.output.mkdir(parents=True, exist_ok=True)
+    run = _resumed(job) or _begun(job, hooks)
+    with (
+        _kernels(recipe),
+        _stop_requests(job.deadline) as stop_reason,
+        TrainingLogs(job.output, run.step, tensorboard=job.tensorboard) as logs,
+    ):
+        reason = None
+        while run.step < plan.num_steps and reason is None:
+            index = plan.stage(run.step)
+            stage, start, end = recipe.stages[index], plan.starts[index], plan.starts[index + 1]
+            enter_stage(run.model, recipe, stage)
+            hooks.on_note(f"stage {index}: steps {run.step} to {end} at {stage.height}x{stage.width}")
+            begin = perf_counter()
+            for batch in _batches(job, index, run.step - start, end - start):
+                train_step(run, recipe, batch, learning_rate(recipe, plan, run.step))
+                reason, last = stop_reason(), run.step == end
+                to_log, to_evaluate, to_save = (
+                    last or run.step % every == 0
+                    for every in (recipe.log_every, recipe.evaluate_every, recipe.save_every)
+                )
+                if to_log or to_evaluate or to_save or reason:
+                    _check_finite(run)  # also waits for the GPU, so that its time is counted here
+                run.seconds += perf_counter() - begin
+                if to_log:
+                    logs.add_steps(_log_line(run, recipe, plan))
+                hooks.on_step("training", run.step, plan.num_steps)
+                if to_evaluate and not reason:
+                    _evaluate(run, job, stage, logs, hooks)
+                if to_save or reason:
+                    _save(run, job)
+                if reason:
+                    break
+                begin = perf_counter()
+        model = _write_model(run, job, plan)
+    if reason == "signal":
+        raise KeyboardInterrupt
+    return Outcome(run.step, plan.num_steps, run.seconds, model)
+
+
+def train_step(run: Run, recipe: Recipe, batch: Batch, rate: float) -> None:
+    """One batch forward and back, one step of the optimizer and of the average."""
+    device = run.sums.device
+    clips, labels, teacher = (tensor.to(device, non_blocking=True) for tensor in batch)
+    half = recipe.precision == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        before, after = run.model.pool(_normalised(clips, run.model.preprocessing))
+    values = batch_losses(recipe, run.heads, before, after, labels, teacher)
+    values["loss"].backward()  # type: ignore[no-untyped-call]
+    if recipe.clip_gradient is not None:
+        parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, recipe.clip_gradient)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    update_average(run.average, run.model, recipe.average_decay, run.step)
+    run.sums += torch.stack([values[name].detach() for name in METRICS])  # read at the log's lines only
+    run.num_summed += 1
+    run.step += 1
+
+
+def _batches(job: Job, stage: int, start: int, stop: int) -> Iterator[Batch]:
+    batches = StageBatches(
+        job.training_set, job.recipe, stage, job.packed, None if job.teacher is None else job.teacher.features
+    )
+    on_gpu = job.device.startswith("cuda")
+    return load_batches(batches, start, stop, workers=job.recipe.workers, pin=on_gpu)
+
+
+def batch_losses(
+    recipe: Recipe, heads: nn.ModuleDict, before: Tensor, after: Tensor, labels: Tensor, teacher: Tensor
+) -> dict[str, Tensor]:
+    """The losses of a batch, those left out as 0, their weighted sum, and the classifier's accuracy.
+
+    Args:
+        recipe: Weights and settings of the losses.
+        heads: As in `Run`.
+        before: `(B, D)` feature before the batch norm.
+        after: `(B, D)` feature after it.
+        labels: `(B,)` identities.
+        teacher: `(B, E)` unit vectors; E may be 0 where no loss needs them.
+    """
+    weights = recipe.losses
+    values = dict.fromkeys(METRICS, before.new_zeros(()))
+    logits = _logits(heads["identity"].weight, after, weights.identity_scale)
+    values["identity"] = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
+    values["accuracy"] = (logits.argmax(1) == labels).float().mean()
+    if weights.triplet:
+        values["triplet"] = soft_margin_batch_hard_triplet(before, labels).mean()
+    if weights.contrastive:
+        values["contrastive"] = supervised_contrastive(
+            after, labels, weights.contrastive_temperature
+        ).mean()
+    if weights.relational:
+        values["relational"] = relational_loss(
+            heads["relational"](before), teacher, weights.relational_temperature, weights.relational_smooth_l1
+        )
+    if weights.direct:
+        values["direct"] = direct_loss(heads["direct"](before), teacher)
+    terms = ("identity", "triplet", "contrastive", "relational", "direct")
+    values["loss"] = sum((getattr(weights, name) * values[name] for name in terms), before.new_zeros(()))
+    return values
+
+
+def _logits(weight: Tensor, after: Tensor, scale: float | None) -> Tensor:
+    """`(B, D)` features to `(B, identities)`; with a scale by cosine (Wang et al., "NormFace", 2017).
+
+    Few steps an identity suffice then: products with a small random matrix pull at nothing for a long time.
+    """
+    if scale is None:
+        return functional.linear(after, weight)
+    return scale * functional.linear(functional.normalize(after), functional.normalize(weight))
+
+
+def enter_stage(model: EmbeddingModel, recipe: Recipe, stage: Stage) -> None:
+    """Fits a network to a stage's input and freezes what the stage freezes.
+
+    Raises:
+        ValueError: `frozen` names a part that the network does not have.
+    """
+    _fit_height(model, recipe, stage.height)
+    names = {name for name, _ in model.named_modules()}
+    for prefix in stage.frozen:
+        if prefix not in names:
+            raise ValueError(f"frozen: the network has no part {prefix!r}; it has backbone.stages.0 and such")
+    model.train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name != _NEVER_TRAINED and not _is_in(name, stage.frozen))
+    for name, module in model.named_modules():
+        if _is_in(name, stage.frozen):
+            module.eval()  # a frozen batch norm keeps its statistics, too
+
+
+def _is_in(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _fit_height(model: EmbeddingModel, recipe: Recipe, height: int) -> None:
+    model.architecture = recipe.at(height)
+    for module in model.modules():
+        if isinstance(module, NonLocalBlock):
+            module.stripes = model.architecture.stripes
+
+
+def _begun(job: Job, hooks: Hooks) -> Run:
+    """A run before its first step."""
+    recipe, teacher = job.recipe, job.teacher
+    if recipe.losses.need_teacher and teacher is None:
+        raise ValueError("the recipe's losses relational and direct need a teacher: give --teacher")
+    generator = torch.Generator().manual_seed(recipe.seed)
+    model = build(recipe.network(), generator=generator)
+    if job.imagenet is not None:
+        hooks.on_note(f"{job.imagenet.name}: {from_imagenet(model, job.imagenet)}")
+    if job.checkpoint is not None:
+        hooks.on_note(f"{job.checkpoint.name}: {from_checkpoint(model, job.checkpoint)}")
+    heads = _make_heads(recipe, model.dimension, job.training_set.num_identities, teacher, generator)
+    model, heads = model.to(job.device), heads.to(job.device)
+    return Run(
+        model, heads, start_average(model), _make_optimizer(recipe, model, heads),
+        torch.zeros(len(METRICS), device=job.device),
+    )  # fmt: skip
+
+
+def _make_heads(
+    recipe: Recipe, dimension: int, identities: int, teacher: Teacher | None, generator: torch.Generator
+) -> nn.ModuleDict:
+    heads = {"identity": nn.Linear(dimension, identities, bias=False)}
+    std = _CLASSIFIER_STD if recipe.losses.identity_scale is None else dimension**-0.5
+    nn.init.normal_(heads["identity"].weight, std=std, generator=generator)
+    projections = {
+        "relational": recipe.losses.relational_dimension,
+        "direct": None if teacher is None else teacher.dimension,
+    }
+    for name, size in projections.items():
+        if getattr(recipe.losses, name) and size is not None:
+            heads[name] = nn.Linear(dimension, size)
+            nn.init.normal_(heads[name].weight, std=dimension**-0.5, generator=generator)
+            nn.init.zeros_(heads[name].bias)
+    return nn.ModuleDict(heads)
+
+
+def _make_optimizer(recipe: Recipe, model: nn.Module, heads: nn.Module) -> torch.optim.Optimizer:
+    parameters = [*model.named_parameters(), *heads.named_parameters()]
+    trained = [value for name, value in parameters if name != _NEVER_TRAINED]
+    matrices = [value for value in trained if value.ndim > 1 or recipe.decay_norms]
+    vectors = [value for value in trained if value.ndim <= 1 and not recipe.decay_norms]
+    groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": recipe.weight_decay}]
+    if vectors:
+        groups.append({"params": vectors, "weight_decay": 0.0})
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.lr, fused=True)
+
+
+def _save(run: Run, job: Job) -> None:
+    """All that a resumed run needs. No random state: every draw is a function of seed, stage and step."""
+    state = {
+        "recipe": job.recipe.model_dump(mode="json"),
+        "training_set": job.training_set.summary(),
+        "teacher": None if job.teacher is None else job.teacher.name,
+        "model": run.model.state_dict(),
+        "heads": run.heads.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "sums": run.sums,
+        "counts": [run.step, run.num_summed, run.seconds, run.logged_s],
+    }
+    save_state(state, job.output)
+
+
+def _resumed(job: Job) -> Run | None:
+    """The run that the output folder holds, checked to be this job's; None where there is none."""
+    state = load_state(job.output)
+    if state is None:
+        return None
+    keys = changed_keys(parse_recipe(state["recipe"]), job.recipe)
+    if keys:
+        raise ValueError(
+            f"{job.output} holds a run of another recipe ({', '.join(keys)} changed): give --output a new "
+            "folder, and --init-from to begin with these weights"
+        )
+    for what, now in (
+        ("training_set", job.training_set.summary()),
+        ("teacher", None if job.teacher is None else job.teacher.name),
+    ):
+        if state[what] != now:
+            raise ValueError(
+                f"{job.output} holds a run with another {what} ({state[what]}, now {now}): give --output "
+                "a new folder"
+            )
+    run = _begun(replace(job, imagenet=None, checkpoint=None), Hooks())
+    run.model.load_state_dict(state["model"])
+    run.heads.load_state_dict(state["heads"])
+    run.average.load_state_dict(state["average"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.sums.copy_(state["sums"])
+    run.step, run.num_summed, run.seconds, run.logged_s = state["counts"]
+    return run
+
+
+def _write_model(run: Run, job: Job, plan: Plan) -> Path:
+    """The average as a checkpoint to use: the recipe's network, whatever size the last stage had."""
+    with torch.device("meta"):
+        model = EmbeddingModel(job.recipe.network(), Preprocessing())
+    model.load_state_dict(run.average.state_dict(), assign=True)
+    path = job.output / MODEL_FILE
+    training = {
+        "recipe": job.recipe.model_dump(mode="json"),
+        "training_set": job.training_set.summary(),
+        "teacher": None if job.teacher is None else job.teacher.name,
+        "steps": run.step,
+        "of_steps": plan.num_steps,
+        "seconds": round(run.seconds, 1),
+    }
+    save_checkpoint(model, path, {"training": training})
+    return path
+
+
+def _evaluate(run: Run, job: Job, stage: Stage, logs: TrainingLogs, hooks: Hooks) -> None:
+    from training.evaluations import ModelEmbedder, evaluate_sets
+
+    _fit_height(run.average, job.recipe, stage.height)
+    dtype = torch.bfloat16 if job.recipe.precision == "bfloat16" else torch.float32
+    embedder = ModelEmbedder(run.average, Preprocessing(stage.height, stage.width), dtype)
+    for row in evaluate_sets(embedder, job.evaluations, hooks):
+        logs.add_evaluation({"step": run.step, "height": stage.height, "width": stage.width, **row})
+        hooks.on_note(f"step {run.step}, {row['set']}: Rank-1 {row['rank1']:.1%}, mAP {row['mAP']:.1%}")
+
+
+def _log_line(run: Run, recipe: Recipe, plan: Plan) -> dict[str, Any]:
+    """The means since the last line, which are then begun anew."""
+    index = plan.stage(run.step - 1)
+    stage = recipe.stages[index]
+    crops = run.num_summed * stage.identities * stage.tracklets * stage.clip_length
+    means = (run.sums / run.num_summed).tolist()
+    line = {
+        "step": run.step,
+        "stage": index,
+        "lr": learning_rate(recipe, plan, run.step - 1),
+        **dict(zip(METRICS, means, strict=True)),
+        "seconds": round(run.seconds, 1),
+        "crops_per_s": crops / max(run.seconds - run.logged_s, 1e-9),
+    }
+    run.sums.zero_()
+    run.num_summed, run.logged_s = 0, run.seconds
+    return line
+
+
+def _check_finite(run: Run) -> None:
+    if not bool(run.sums.isfinite().all()):
+        raise ValueError(
+            f"the loss is not finite any more at step {run.step}: resume with a lower lr in a new folder"
+        )
+
+
+@contextmanager
+def _stop_requests(deadline: float | None) -> Iterator[Callable[[], str | None]]:
+    """Gives a function that says why to stop after this step: `signal`, `time`, or None.
+
+    The first SIGINT or SIGTERM is only noted; a second one ends the process as it would have.
+    """
+    caught: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, _: object) -> None:
+        caught.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    def reason() -> str | None:
+        if caught:
+            return "signal"
+        return "time" if deadline is not None and monotonic() >= deadline else None
+
+    before |= {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield reason
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _kernels(recipe: Recipe) -> Iterator[None]:
+    """Numbers too small to matter become 0 (they are slow on a CPU); cuDNN as the recipe says."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    torch.set_flush_denormal(True)
+    cudnn.benchmark, cudnn.deterministic = not recipe.deterministic, recipe.deterministic
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        cudnn.benchmark, cudnn.deterministic = before
+
+
+def _normalised(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """`(B, T, H, W, 3) uint8` to `(B, T, 3, H, W) float32`, channels last in memory, as in use."""
+    mean, std = (torch.tensor(v, device=clips.device) for v in (preprocessing.mean, preprocessing.std))
+    return ((clips.float() - 255 * mean) / (255 * std)).permute(0, 1, 4, 2, 3)
