@@ -22,9 +22,11 @@ import typer
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
+from evaluation.commands import evaluate
 from models import weights as weight_files
 from pipeline import report
 from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
+from pipeline.commands import adapt, store
 from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
 from pipeline.export import tracklet_json
@@ -33,6 +35,8 @@ from pipeline.plugins import PluginSettings
 from pipeline.terminal import TerminalHooks, show_table
 from pipeline.video import VideoSourceError
 from storage.gallery import Gallery
+from synthetic.commands import app as synthesize_app
+from training.commands import train
 
 app = typer.Typer(
     help="Where else did this person appear? Video of many cameras to a searchable gallery of people.",
@@ -45,6 +49,11 @@ weights_app = typer.Typer(
     help="Weights: what there is, what is missing, and how to get it.", no_args_is_help=True
 )
 app.add_typer(weights_app, name="weights")
+app.add_typer(synthesize_app, name="synthesize")
+weights_app.command("store")(store)
+app.command()(adapt)
+app.command()(evaluate)
+app.command()(train)
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _GO_ON = "interrupted; run the same command again to go on"

@@ -151,7 +151,7 @@ def load_model(
         architecture, preprocessing = asked, Preprocessing()
     with torch.device("meta"):
         model = EmbeddingModel(architecture, preprocessing)
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path)
     if header:
         tensors = _unpacked(tensors, header, path)
     else:
@@ -299,7 +299,8 @@ def _kind(path: Path) -> str:
     raise CheckpointError(f"{path} is not weights (it {found}): expected a .safetensors or a torch .pth file")
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a weights file by the name it has there; CheckpointError where it is none."""
     if _kind(path) == "safetensors":
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)

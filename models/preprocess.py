@@ -20,7 +20,7 @@ Clip = NDArray[np.float32]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-RESIZE = "bilinear, area when shrinking"  # names what `_resize` does; it is part of the hash
+RESIZE = "bilinear, area when shrinking"  # names what `resize` does; it is part of the hash
 
 
 def sample_frame_indices(
@@ -131,7 +131,7 @@ class Preprocessing:
         scale = 1 / (255 * std)
         offset = -np.asarray(self.mean, np.float32)[:, None, None] / std
         for crop, target in zip(crops, out, strict=True):
-            resized = _resize(crop, self.height, self.width)
+            resized = resize(crop, self.height, self.width)
             np.multiply(resized.transpose(2, 0, 1), scale, out=target)
             target += offset
         return out
@@ -164,8 +164,8 @@ def _checked(out: Clip | None, shape: tuple[int, ...]) -> Clip:
     return out
 
 
-def _resize(crop: Crop, height: int, width: int) -> NDArray[np.uint8]:
-    """`(H, W, 3) uint8` to `(height, width, 3) uint8`."""
+def resize(crop: Crop, height: int, width: int) -> NDArray[np.uint8]:
+    """`(H, W, 3) uint8` to `(height, width, 3) uint8`, as all crops are resized for a network."""
     if crop.ndim != 3 or crop.shape[2] != 3 or crop.dtype != np.uint8 or 0 in crop.shape:
         raise ValueError(f"a crop must be (H, W, 3) uint8 with pixels, not {crop.shape} {crop.dtype}")
     shrunk = (min(crop.shape[0], height), min(crop.shape[1], width))

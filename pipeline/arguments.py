@@ -10,7 +10,12 @@ from storage.gallery import Gallery
 from storage.records import GalleryFilter
 
 # Options that take several values after one flag as well as one value after each of several flags.
-_VARIADIC = frozenset({"--source", "--start", "--set", "--image", "--box", "--camera", "--exclude-camera"})
+_VARIADIC = frozenset(
+    {
+        *("--source", "--start", "--set", "--image", "--box", "--camera", "--exclude-camera"),
+        *("--data", "--evaluate"),
+    }
+)
 
 
 def parse_sources(texts: Sequence[str], starts: Sequence[str]) -> list[SourceSpec]:

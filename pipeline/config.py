@@ -100,17 +100,17 @@ def load_config(
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown, or a value does not fit.
     """
-    values = _read(DEFAULT)
+    values = read_yaml(DEFAULT)
     if path is not None:
-        values = _merge(values, _read(path))
+        values = merge(values, read_yaml(path))
     if embedder is not None:
-        values = _merge(values, {"embedder": embedder.model_dump()})
+        values = merge(values, {"embedder": embedder.model_dump()})
     for override in overrides:
-        values = _merge(values, _parse_override(override))
+        values = merge(values, parse_override(override))
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
     check_plugins(config)
     return config
 
@@ -126,7 +126,7 @@ def check_plugins(config: Config) -> None:
         try:
             plugins.parse(kind, settings)
         except ValidationError as error:
-            raise ConfigError(_one_line(error, prefix=block)) from error
+            raise ConfigError(one_line(error, prefix=block)) from error
 
 
 def settings_hash(*parts: Any) -> str:
@@ -139,7 +139,8 @@ def _plain(part: Any) -> Any:
     return part.model_dump() if isinstance(part, BaseModel) else part
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping of a YAML file; ConfigError where it is none."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -153,7 +154,8 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change` over it; where a plug-in's name changes, its old options go."""
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
@@ -164,12 +166,13 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
             and value["name"] != old.get("name")
         )
         merged[key] = (
-            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) and not renamed else value
+            merge(old, value) if isinstance(old, dict) and isinstance(value, dict) and not renamed else value
         )
     return merged
 
 
-def _parse_override(text: str) -> dict[str, Any]:
+def parse_override(text: str) -> dict[str, Any]:
+    """`key.sub=value` as a nested mapping; the value is YAML."""
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set takes key.sub=value, got '{text}'")
@@ -183,7 +186,8 @@ def _parse_override(text: str) -> dict[str, Any]:
     return nested
 
 
-def _one_line(error: ValidationError, prefix: str = "") -> str:
+def one_line(error: ValidationError, prefix: str = "") -> str:
+    """All that is wrong with a configuration, in one line."""
     problems = []
     for problem in error.errors():
         where = ".".join(str(part) for part in ([prefix] if prefix else []) + list(problem["loc"]))

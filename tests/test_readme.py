@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pipeline", "models", "storage", "evaluation", "training", "benchmarks")
+PACKAGES = ("pipeline", "models", "storage", "evaluation", "training", "synthetic", "benchmarks")
 
 
 def test_the_readme_has_a_line_for_every_file() -> None:

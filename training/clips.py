@@ -21,8 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from evaluation.datasets import ReidDataset
-from models.preprocess import _resize as resize
-from models.preprocess import sample_frame_indices
+from models.preprocess import resize, sample_frame_indices
 from training.augment import augment
 from training.packed import read_crop
 from training.recipe import Recipe

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.checkpoint import _read_tensors as read_tensors
-from models.checkpoint import load_model, official_key
+from models.checkpoint import load_model, official_key, read_tensors
 from models.ste_nvan import EmbeddingModel
 
 _NORM = re.compile(r"(.*)\.(?:norm(\d?)|shortcut\.1)\.\w+$")

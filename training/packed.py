@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from models.preprocess import _resize as resize
+from models.preprocess import resize
 from pipeline.hooks import Hooks
 
 _CHUNK = 2048  # crops that a process packs before it reports

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from models.ste_nvan import Architecture, architecture_of
-from pipeline.config import ConfigError, Settings, _merge, _one_line, _parse_override, _read
+from pipeline.config import ConfigError, Settings, merge, one_line, parse_override, read_yaml
 
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "train.yaml"
 # What may change between two starts of one run: it decides when and how fast, never what is computed.
@@ -165,14 +165,14 @@ def load_recipe(
     Raises:
         ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
     """
-    values = _read(path or DEFAULT)
+    values = read_yaml(path or DEFAULT)
     if variant is not None:
         values["variant"] = variant
     for override in overrides:
-        change = _parse_override(override)
+        change = parse_override(override)
         if "stages" in change:
             change["stages"] = _changed(values.get("stages"), change["stages"])
-        values = _merge(values, change)
+        values = merge(values, change)
     return parse_recipe(values)
 
 
@@ -181,7 +181,7 @@ def parse_recipe(values: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
 
 
 def changed_keys(old: Recipe, new: Recipe) -> list[str]:
@@ -198,7 +198,7 @@ def _changed(stages: Any, change: Any) -> Any:
     for index, value in change.items():
         if not index.isdigit() or int(index) >= len(changed):
             raise ConfigError(f"--set stages.{index}: the recipe has stages 0 to {len(changed) - 1}")
-        changed[int(index)] = _merge(changed[int(index)], value)
+        changed[int(index)] = merge(changed[int(index)], value)
     return changed
 
 

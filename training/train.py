@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -206,7 +206,7 @@ def batch_losses(
     """
     weights = recipe.losses
     values = dict.fromkeys(METRICS, before.new_zeros(()))
-    logits = _logits(heads["identity"].weight, after, weights.identity_scale)
+    logits = _logits(cast(nn.Linear, heads["identity"]).weight, after, weights.identity_scale)
     values["identity"] = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
     values["accuracy"] = (logits.argmax(1) == labels).float().mean()
     if weights.triplet:

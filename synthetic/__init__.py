@@ -1,0 +1,1 @@
+"""A factory of rendered people: labelled tracklets, multi-camera video and detector frames from one seed."""

@@ -1,0 +1,62 @@
+"""The commands `synthesize tracklets|world|frames`; the libraries they need are imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Render people who do not exist: labelled tracklets, multi-camera video, frames for detectors.",
+    no_args_is_help=True,
+)
+
+Assets = Annotated[
+    Path,
+    typer.Option(
+        envvar="RETRACE_PEOPLE_ASSETS",
+        show_envvar=True,
+        help="Folder of the people pack: characters.csv, *.glb, panoramas (docs/synthetic.md).",
+    ),
+]
+Output = Annotated[Path, typer.Option(help="Folder to fill; the same command again goes on.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed renders the same pictures.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")]
+
+
+@app.command()
+def tracklets(
+    assets: Assets,
+    output: Output,
+    people: Annotated[int, typer.Option(min=1, help="Identities.")] = 3000,
+    cameras: Annotated[int, typer.Option(min=2, max=9, help="Cameras of each world.")] = 6,
+    seen_by: Annotated[int, typer.Option(min=2, max=9, help="Cameras that see each person.")] = 4,
+    frames: Annotated[int, typer.Option(min=1, help="Crops a tracklet.")] = 8,
+    test_share: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of faces kept for bbox_test.")
+    ] = 0.0,
+    seed: Seed = 0,
+    workers: Workers = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")
+    ] = None,
+) -> None:
+    """Labelled tracklets of one person each, 256x128 crops in the layout of MARS, and a contact sheet."""
+    from time import perf_counter
+
+    from pipeline.terminal import TerminalHooks
+    from synthetic.contact_sheet import write_contact_sheet
+    from synthetic.tracklets import TrackletPlan, write_tracklets
+
+    plan = TrackletPlan(people, cameras, seen_by, frames, seed, test_share)
+    begin = perf_counter()
+    with TerminalHooks() as hooks:
+        rendered = write_tracklets(assets, output, plan, hooks, workers=workers, minutes=minutes)
+    seconds = perf_counter() - begin
+    sheet = output / "contact-sheet.jpg"
+    write_contact_sheet(output / "bbox_train", sheet)
+    typer.echo(
+        f"{plan.num_crops} crops of {people} people in {output}, {rendered} of them rendered now "
+        f"({rendered / seconds:.0f} a second); look at {sheet}"
+    )

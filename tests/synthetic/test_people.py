@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthetic.assets import CharacterCard
+from synthetic.people import SAME_COLOUR, population
+
+
+@pytest.fixture(scope="module")
+def cards() -> list[CharacterCard]:
+    """300 characters on paper; nothing is loaded."""
+    lab = {"top": np.float32([50, 0, 0]), "bottom": np.float32([30, 0, 0]), "shoes": np.float32([20, 0, 0])}
+    return [
+        CharacterCard(Path(f"{n}.glb"), f"face{n // 2}", "MF"[n % 2], "adult", "shirt, jeans", lab)
+        for n in range(300)
+    ]
+
+
+def test_three_thousand_different_people_come_from_one_seed(cards: list[CharacterCard]) -> None:
+    people = population(cards, 3000, np.random.default_rng(5))
+    assert [person.number for person in people] == list(range(1, 3001))
+    assert people == population(cards, 3000, np.random.default_rng(5))
+    assert people != population(cards, 3000, np.random.default_rng(6))
+    used = np.bincount([person.character for person in people], minlength=len(cards))
+    assert used.min() >= 5  # every face is used about evenly
+
+
+def test_nobody_is_a_near_duplicate(cards: list[CharacterCard]) -> None:
+    people = population(cards, 1200, np.random.default_rng(1))
+    by_face: dict[str, list[int]] = {}
+    for index, person in enumerate(people):
+        by_face.setdefault(cards[person.character].base, []).append(index)
+    compared = 0
+    for faces in by_face.values():
+        for i, a in enumerate(faces):
+            for b in faces[:i]:
+                one, other = people[a], people[b]
+                things = {t.kind for t in one.accessories} == {t.kind for t in other.accessories}
+                prints = (one.print_seed is None) == (other.print_seed is None)
+                garments = all(
+                    one.garments[r].pattern == other.garments[r].pattern
+                    and _distance(cards, one, other, r) <= SAME_COLOUR
+                    for r in ("top", "bottom")
+                )
+                assert not (things and prints and garments), (one, other)
+                compared += 1
+    assert compared > 2000
+
+
+def _distance(cards: list[CharacterCard], one: object, other: object, region: str) -> float:
+    colours = []
+    for person in (one, other):
+        target = person.garments[region].target  # type: ignore[attr-defined]
+        colours.append(cards[person.character].lab[region] if target is None else target)  # type: ignore[attr-defined]
+    return float(np.linalg.norm(np.subtract(*colours)))
+
+
+def test_twins_share_all_but_one_thing(cards: list[CharacterCard]) -> None:
+    people = population(cards, 2000, np.random.default_rng(2))
+    twins = [person for person in people if person.twin_of is not None]
+    assert 100 < len(twins) < 300
+    kinds = set()
+    for twin in twins:
+        other = people[twin.twin_of - 1]  # type: ignore[operator]
+        changed = {r for r in twin.garments if twin.garments[r] != other.garments[r]}
+        if cards[twin.character].base == cards[other.character].base:
+            assert len(changed) == 1
+            assert twin.accessories == other.accessories
+            kinds.add("garment")
+        else:
+            assert not changed
+            kinds.add("body")
+    assert kinds == {"garment", "body"}
+
+
+def test_a_pack_too_small_for_so_many_says_so(
+    cards: list[CharacterCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synthetic.people._alike", lambda cards, one, other: True)
+    with pytest.raises(ValueError, match="1 characters are too few for 2 people"):
+        population(cards[:1], 2, np.random.default_rng(0))
