@@ -60,3 +60,56 @@ def tracklets(
         f"{plan.num_crops} crops of {people} people in {output}, {rendered} of them rendered now "
         f"({rendered / seconds:.0f} a second); look at {sheet}"
     )
+
+
+@app.command()
+def world(
+    assets: Assets,
+    output: Output,
+    people: Annotated[int, typer.Option(min=1, help="Who walk from camera to camera.")] = 8,
+    cameras: Annotated[int, typer.Option(min=2, help="Cameras on one clock.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length.")] = 30.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 10.0,
+    width: Annotated[int, typer.Option(min=64, help="Of the pictures, even.")] = 960,
+    height: Annotated[int, typer.Option(min=64, help="Of the pictures, even.")] = 540,
+    clear: Annotated[bool, typer.Option(help="Good cameras by day; else noise, haze and night, too.")] = True,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality; larger is smaller.")] = 23,
+    seed: Seed = 0,
+) -> None:
+    """Video of several cameras, through which people walk, with its ground truth."""
+    from pipeline.terminal import TerminalHooks
+    from synthetic.world import WorldPlan, write_world
+
+    plan = WorldPlan(
+        people=people, cameras=cameras, seconds=seconds, rate=rate, width=width, height=height,
+        seed=seed, clear=clear, crf=crf,
+    )  # fmt: skip
+    with TerminalHooks() as hooks:
+        rendered = write_world(assets, output, plan, hooks)
+    typer.echo(f"{cameras} cameras of {seconds:g} s in {output}, {rendered} frames of them rendered now")
+
+
+@app.command()
+def frames(
+    assets: Assets,
+    output: Output,
+    count: Annotated[int, typer.Option("--frames", min=1, help="Pictures.")] = 2000,
+    fewest: Annotated[int, typer.Option(min=0, help="People in a picture, at least.")] = 0,
+    most: Annotated[int, typer.Option(min=0, help="At most.")] = 15,
+    val_share: Annotated[float, typer.Option(min=0, max=0.9, help="Share for validation.")] = 0.1,
+    seed: Seed = 0,
+    workers: Workers = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")
+    ] = None,
+) -> None:
+    """Pictures with boxes of people, in the layout that Ultralytics trains from."""
+    from pipeline.terminal import TerminalHooks
+    from synthetic.frames import FramePlan, write_frames
+
+    plan = FramePlan(frames=count, fewest=fewest, most=most, val_share=val_share, seed=seed)
+    with TerminalHooks() as hooks:
+        rendered = write_frames(assets, output, plan, hooks, workers=workers, minutes=minutes)
+    typer.echo(
+        f"{count} pictures in {output}, {rendered} of them rendered now; train with {output}/data.yaml"
+    )

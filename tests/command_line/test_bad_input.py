@@ -97,7 +97,7 @@ def _png_bomb(side: int) -> bytes:
 
 
 def boxes(path: str | Path) -> tuple[str, ...]:
-    return "--set", "detector.name=mot_file", f"detector.path={path}"
+    return "--set", "embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={path}"
 
 
 def ingest(gallery: str | Path, *sources: str, path: str = "ok.txt", more: tuple[str, ...] = ()) -> int:

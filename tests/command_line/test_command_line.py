@@ -29,7 +29,7 @@ def ingest(run_cli: Cli, gallery: Path, scene: Scene, *more: object) -> subproce
     return run_cli(
         "ingest", "--gallery", gallery, "--source", f"Eingang Süd={scene.video}",
         "--start", "Eingang Süd=2024-05-01T14:00+02:00",
-        "--set", "detector.name=mot_file", f"detector.path={scene.boxes}", *more,
+        "--set", "embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={scene.boxes}", *more,
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_the_whole_story(run_cli: Cli, scene: Scene, tmp_path: Path) -> None:
     other = run_cli(
         "ingest", "--gallery", gallery, "--source",
         f"yard={make_scene(tmp_path, 'yard', PEOPLE, 45).video}", "--start", "yard=2024-05-01T12:05",
-        "--set", "detector.name=mot_file", f"detector.path={scene.boxes}",
+        "--set", "embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={scene.boxes}",
     )  # fmt: skip
     assert other.returncode == 0, other.stderr
     page = tmp_path / "answer.html"
@@ -109,6 +109,7 @@ def test_the_whole_story(run_cli: Cli, scene: Scene, tmp_path: Path) -> None:
         "--source",
         f"third={third.video}",
         "--set",
+        "embedder.name=colour_stripes",
         "detector.name=mot_file",
         f"detector.path={third.boxes}",
     )
@@ -154,6 +155,7 @@ def test_mot_of_several_sources_is_refused(run_cli: Cli, scene: Scene, tmp_path:
         "--source",
         f"b={other.video}",
         "--set",
+        "embedder.name=colour_stripes",
         "detector.name=mot_file",
         f"detector.path={other.boxes}",
     )
@@ -260,7 +262,7 @@ def test_a_terminal_sees_progress_per_source(scene: Scene, tmp_path: Path) -> No
     terminal, end = pty.openpty()
     arguments = [
         sys.executable, str(Path(run_pipeline.__file__)), "ingest", "--gallery", str(tmp_path / "g"),
-        "--source", f"lobby={scene.video}", "--start", "lobby=2024-05-01", "--set", "detector.name=mot_file",
+        "--source", f"lobby={scene.video}", "--start", "lobby=2024-05-01", "--set", "embedder.name=colour_stripes", "detector.name=mot_file",
         f"detector.path={scene.boxes}",
     ]  # fmt: skip
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}

@@ -192,7 +192,9 @@ def test_the_command_takes_the_people_of_a_gallery(
     monkeypatch.setattr(adapt, "MIN_CLIPS", 3)
     people = [Painted(COLOURS[i], COLOURS[-i], 40 * i, 40, dx=1) for i in range(4)]
     scene = make_scene(tmp_path, "a", people, 20)
-    config = load_config(overrides=["detector.name=mot_file", f"detector.path={scene.boxes}"])
+    config = load_config(
+        overrides=["embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={scene.boxes}"]
+    )
     with Gallery.open(tmp_path / "g", create=True) as gallery:
         ingest(gallery, [SourceSpec("cam", str(scene.video), 1000.0)], config)
     output = tmp_path / "adapted.safetensors"

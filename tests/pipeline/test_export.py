@@ -20,7 +20,9 @@ def test_mot_fills_the_frames_between_those_seen(tmp_path: Path) -> None:
     lines = scene.boxes.read_text().splitlines()
     hidden = tmp_path / "hidden.txt"  # behind a pillar in frames 16 to 20
     hidden.write_text("\n".join(line for line in lines if not 16 <= int(line.split(",")[0]) <= 20))
-    config = load_config(overrides=["detector.name=mot_file", f"detector.path={hidden}"])
+    config = load_config(
+        overrides=["embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={hidden}"]
+    )
     with Gallery.open(tmp_path / "g", create=True) as gallery:
         ingest(gallery, [SourceSpec("cam", str(scene.video), 0.0)], config)
         assert next(iter(gallery.tracklets())).num_frames == 35

@@ -32,7 +32,14 @@ CROWD = (
 
 
 def settings(boxes: Path, *overrides: str) -> Config:
-    return load_config(overrides=["detector.name=mot_file", f"detector.path={boxes}", *overrides])
+    return load_config(
+        overrides=[
+            "embedder.name=colour_stripes",
+            "detector.name=mot_file",
+            f"detector.path={boxes}",
+            *overrides,
+        ]
+    )
 
 
 def spec(scene: Scene, camera: str = "cam", start: float = 1000.0) -> SourceSpec:
@@ -150,7 +157,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_gallery(tmp_path: Path)
     ]
     one, two = make_scene(tmp_path, "a", people, 340), make_scene(tmp_path, "b", people[::-1], 300)
     overrides = [
-        "detector.name=mot_file", f"detector.path={one.boxes}",
+        "embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={one.boxes}",
         "tracker.lost_buffer_s=0.5", "batch.max_wait_s=0.05",
     ]  # fmt: skip
     sources = [("one", str(one.video)), ("two", str(two.video))]

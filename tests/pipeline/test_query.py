@@ -60,7 +60,9 @@ class Notes(Hooks):
 
 
 def settings(scene: Scene) -> Config:
-    return load_config(overrides=["detector.name=mot_file", f"detector.path={scene.boxes}"])
+    return load_config(
+        overrides=["embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={scene.boxes}"]
+    )
 
 
 def colour_of(gallery: Gallery, tracklet_id: int) -> str:
@@ -151,7 +153,9 @@ def test_a_person_the_detector_misses_is_taken_from_the_box_itself(
 ) -> None:
     blind = tmp_path / "blind.txt"
     blind.write_text("")
-    config = load_config(overrides=["detector.name=mot_file", f"detector.path={blind}"])
+    config = load_config(
+        overrides=["embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={blind}"]
+    )
     left, top, width, height = GREEN_ONE.box(30) or (0, 0, 0, 0)
     box, hooks = (left, top, left + width, top + height), Notes()
     query = query_by_video(gallery, scenes[0].video, 3.0, box, load_embedder(gallery), config, hooks)

@@ -42,7 +42,9 @@ def stripes(number: int) -> Any:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     scene = make_scene(tmp_path, "a", PEOPLE, 40)
-    config = load_config(overrides=["detector.name=mot_file", f"detector.path={scene.boxes}"])
+    config = load_config(
+        overrides=["embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={scene.boxes}"]
+    )
     with Gallery.open(tmp_path / "g", create=True) as gallery:
         ingest(gallery, [SourceSpec("cam", str(scene.video), 1000.0)], config)
     return tmp_path / "g"
@@ -102,7 +104,9 @@ def test_queries_use_the_old_generation_until_the_switch(folder: Path) -> None:
 
 def test_tracklets_ingested_meanwhile_are_not_forgotten(folder: Path, tmp_path: Path) -> None:
     late = make_scene(tmp_path, "late", PEOPLE[:2], 30)
-    config = load_config(overrides=["detector.name=mot_file", f"detector.path={late.boxes}"])
+    config = load_config(
+        overrides=["embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={late.boxes}"]
+    )
     done = []
 
     class Ingesting(Hooks):
