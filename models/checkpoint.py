@@ -143,7 +143,7 @@ def load_model(
     header = read_metadata(path) if _kind(path) == "safetensors" else {}
     if header:
         architecture, preprocessing = _described(header, path)
-        if asked is not None and asked != architecture:
+        if asked is not None and asked.at(preprocessing.height) != architecture:
             raise ValueError(f"{path} holds the model {header.get('variant')}, not {variant}")
     elif asked is None:
         raise VariantRequired(path)

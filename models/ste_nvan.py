@@ -7,7 +7,7 @@ residual blocks of stages 2 and 3; feature pooling and a batch norm. The classif
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self, cast, get_args
 
 import torch
@@ -83,6 +83,13 @@ class Architecture:
         strides = [min(4 << stage, 16) for stage, count in enumerate(self.non_local) if count]
         return 1 if self.stripes is None else max(strides, default=0) * self.stripes or 1
 
+    def at(self, height: int) -> Self:
+        """The same network for pictures of another height in pixels: its stripes keep their share of the map.
+
+        Weights know nothing of stripes, so those of one height load at another; the paper's 16 belong to 256.
+        """
+        return self if self.stripes is None else replace(self, stripes=self.stripes * height // 256)
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, strings and lists; `from_json` gives the same architecture back."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
@@ -137,8 +144,9 @@ class EmbeddingModel(nn.Module):
 
     @property
     def variant(self) -> str | None:
-        """Name of this architecture in `VARIANTS`; None when it is another."""
-        return next((name for name, known in VARIANTS.items() if known == self.architecture), None)
+        """Name of this architecture in `VARIANTS`, at the height of its pictures; None when it is another."""
+        height = self.preprocessing.height
+        return next((name for name, known in VARIANTS.items() if known.at(height) == self.architecture), None)
 
     @property
     def dimension(self) -> int:

@@ -24,7 +24,7 @@ class VideoWriter:
         rate: Frames a second.
         crf: Constant rate factor of x264, 0 (lossless) to 51; 6 more is about half the size.
         preset: Of x264: a slower one gives a smaller file.
-        start: Time of the first frame in seconds UTC, kept in the file; None: not known.
+        start: Time of the first frame, whole seconds UTC, kept in the file; None: not known.
     """
 
     def __init__(

@@ -137,19 +137,13 @@ class Recipe(Settings):
         return self
 
     def network(self) -> Architecture:
-        """The architecture that is trained and saved."""
+        """The architecture that is trained, for the paper's input of 256 pixels."""
         values = architecture_of(self.variant).to_json() | self.architecture
         return Architecture.from_json(values)
 
     def at(self, height: int) -> Architecture:
-        """The same network for inputs of another height: stripes of the same share of the map, same weights.
-
-        A stripe is one row of the last map (height / 16 rows), which at 256 pixels gives the paper's 16.
-        """
-        values = self.network().to_json()
-        if values["stripes"] is not None:
-            values["stripes"] = height // 16
-        return Architecture.from_json(values)
+        """The network for inputs of a stage's height; the weights are the same."""
+        return self.network().at(height)
 
 
 def load_recipe(

@@ -362,9 +362,10 @@ def _resumed(job: Job) -> Run | None:
 
 
 def _write_model(run: Run, job: Job, plan: Plan) -> Path:
-    """The average as a checkpoint to use: the recipe's network, whatever size the last stage had."""
+    """The average as a checkpoint to use, for pictures of the size that it saw last."""
+    stage = job.recipe.stages[plan.stage(max(run.step, 1) - 1)]
     with torch.device("meta"):
-        model = EmbeddingModel(job.recipe.network(), Preprocessing())
+        model = EmbeddingModel(job.recipe.at(stage.height), Preprocessing(stage.height, stage.width))
     model.load_state_dict(run.average.state_dict(), assign=True)
     path = job.output / MODEL_FILE
     training = {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from painted import BLACK, BLUE, GREEN, RED, Painted, make_scene
 
 from pipeline.config import load_config
-from pipeline.demo import cut_in_two, default_video, run_demo
+from pipeline.demo import EXAMPLE, cut_in_two, example_cameras, run_demo
 from pipeline.hooks import Hooks
 from pipeline.video import SourceSpec, VideoSourceError, open_source
 from storage.gallery import Gallery
@@ -21,7 +20,13 @@ def test_each_video_has_an_answer_of_its_own(tmp_path: Path) -> None:
     pages = []
     for name, people in (("one", PEOPLE), ("two", PEOPLE[:1])):
         scene = make_scene(tmp_path, name, people, 60)
-        config = load_config(overrides=["detector.name=mot_file", f"detector.path={scene.boxes}"])
+        config = load_config(
+            overrides=[
+                "embedder.name=colour_stripes",
+                "detector.name=mot_file",
+                f"detector.path={scene.boxes}",
+            ]
+        )
         for _ in range(2):  # again: what is there is used
             page = run_demo(tmp_path / "demo", scene.video, config, Hooks())
         pages.append(page)
@@ -49,7 +54,9 @@ def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
         run_demo(
             tmp_path / "d",
             tmp_path / "absent.mp4",
-            load_config(overrides=["detector.name=mot_file", "detector.path=x"]),
+            load_config(
+                overrides=["embedder.name=colour_stripes", "detector.name=mot_file", "detector.path=x"]
+            ),
             Hooks(),
         )
     scene = make_scene(tmp_path, "a", PEOPLE, 3)
@@ -57,16 +64,20 @@ def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
         cut_in_two(scene.video, [tmp_path / "1.mp4", tmp_path / "2.mp4"], Hooks())
 
 
-@pytest.mark.skipif(
-    "RETRACE_TEST_FETCH" not in os.environ, reason="needs package registries: set RETRACE_TEST_FETCH=1"
-)
-def test_the_default_video_comes_out_of_debians_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo").mkdir()
-    video = default_video(Path("demo"), Hooks())
-    assert video.stat().st_size == 8_131_690
-    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["vtest.avi"], (
-        "the package is not left behind"
-    )
+def test_the_example_is_the_default_input(tmp_path: Path) -> None:
+    boxes = tmp_path / "all.txt"  # the same boxes in all three cameras do, as nobody looks at who is who
+    boxes.write_text((EXAMPLE / "camera-1.gt.txt").read_text())
+    replayed = ["detector.name=mot_file", f"detector.path={boxes}", "video.analysis_fps=2"]
+    config = load_config(overrides=["embedder.name=colour_stripes", *replayed])
+    page = run_demo(tmp_path / "demo", None, config, Hooks())
+    assert page.parent.name.startswith("three_cameras-")
+    assert "Where else did tracklet" in page.read_text()
+    with Gallery.open(page.parent / "gallery", read_only=True) as gallery:
+        cameras = gallery.cameras()
+    assert [camera.camera for camera in cameras] == [spec.camera for spec in example_cameras()]
+    assert {spec.start for spec in example_cameras()} == {1_714_989_600.0}, "all on one clock"
+
+
+def test_without_the_example_the_mend_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="pass --video FILE"):
+        example_cameras(tmp_path)

@@ -119,12 +119,13 @@ def test_a_deadline_stops_saves_and_leaves_weights_to_use(job: Job) -> None:
     assert train(job, Hooks()).step == 8
 
 
-def test_the_model_is_the_average_in_the_recipe_s_network(job: Job) -> None:
+def test_the_model_is_the_average_for_pictures_of_the_last_stage(job: Job) -> None:
     outcome = train(job, Hooks())
     model = load_model(outcome.model)
-    assert model.architecture == job.recipe.network()
-    assert model.architecture.stripes == 16
-    assert (model.preprocessing.height, model.preprocessing.width) == (256, 128)
+    last = job.recipe.stages[-1]
+    assert model.architecture == job.recipe.at(last.height)
+    assert model.architecture.stripes == last.height // 16
+    assert (model.preprocessing.height, model.preprocessing.width) == (last.height, last.width)
     average = state_of(job)["average"]
     assert all(torch.equal(value, average[key]) for key, value in model.state_dict().items())
     assert not torch.equal(average["backbone.conv.weight"], state_of(job)["model"]["backbone.conv.weight"])
