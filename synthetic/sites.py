@@ -199,7 +199,7 @@ class _Builder:
         front = shapes.quad(length, height)
         uv = front.uv * np.array([length / surface.metres, height / surface.metres], np.float32)
         uv[:, 1] -= height / surface.metres  # whole tiles from the ground up
-        middle = np.array(place) + [0, height / 2, 0]
+        middle = np.add(place, (0.0, height / 2, 0.0))
         self._add(replace(front, uv=uv), self._layer(surface.image), middle, turn, self._grey(190, 255, 5))
         for _ in range(int(rng.choice([0, 1, 3], p=[0.5, 0.3, 0.2]))):
             wide = rng.uniform(0.5, 2.4)

@@ -230,7 +230,7 @@ def render_tracklet(
         box = _detected(box, site.box_margin, rng)
         scale = min(1.0, _TALLEST / (box[3] - box[1]))
         size = (max(8, round((box[2] - box[0]) * scale)), max(16, round((box[3] - box[1]) * scale)))
-        centre = frame[0].pose[0, :, 3].astype(np.float64) + [0, 0.4, 0]
+        centre = np.add(frame[0].pose[0, :, 3], (0.0, 0.4, 0.0), dtype=np.float64)
         sun = renderer.cast_shadows(site.light, scenery, frame, centre, 2.6)
         picture = renderer.draw(site.camera.view(box, size), site.light, scenery, frame, sun)
         picture = develop(picture, site.optics, rng)

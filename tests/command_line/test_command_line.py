@@ -29,7 +29,8 @@ def ingest(run_cli: Cli, gallery: Path, scene: Scene, *more: object) -> subproce
     return run_cli(
         "ingest", "--gallery", gallery, "--source", f"Eingang Süd={scene.video}",
         "--start", "Eingang Süd=2024-05-01T14:00+02:00",
-        "--set", "embedder.name=colour_stripes", "detector.name=mot_file", f"detector.path={scene.boxes}", *more,
+        "--set", "embedder.name=colour_stripes", "detector.name=mot_file",
+        f"detector.path={scene.boxes}", *more,
     )  # fmt: skip
 
 
@@ -262,7 +263,8 @@ def test_a_terminal_sees_progress_per_source(scene: Scene, tmp_path: Path) -> No
     terminal, end = pty.openpty()
     arguments = [
         sys.executable, str(Path(run_pipeline.__file__)), "ingest", "--gallery", str(tmp_path / "g"),
-        "--source", f"lobby={scene.video}", "--start", "lobby=2024-05-01", "--set", "embedder.name=colour_stripes", "detector.name=mot_file",
+        "--source", f"lobby={scene.video}", "--start", "lobby=2024-05-01",
+        "--set", "embedder.name=colour_stripes", "detector.name=mot_file",
         f"detector.path={scene.boxes}",
     ]  # fmt: skip
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}

@@ -106,7 +106,7 @@ def test_the_sun_casts_a_shadow_on_the_ground(
     darker = (without - with_person).mean(2) > 15
     assert (darker & ~person).sum() > 400
     # Towards the sun (+x, +z) there is none: the shadow lies on the other side.
-    rows, columns = np.nonzero(darker & ~person)
+    _rows, columns = np.nonzero(darker & ~person)
     assert columns.mean() < np.nonzero(person)[1].mean()
 
 

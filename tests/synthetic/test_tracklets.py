@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_crops_show_somebody_who_moves(rendered: Path) -> None:
     for tracklet in load("synthetic", rendered).train:
         crops = [cv2.imread(str(path)).astype(np.float32) for path in tracklet.frames]
         assert all(crop.std() > 8 for crop in crops)
-        changes = [np.abs(a - b).mean() for a, b in zip(crops, crops[1:], strict=False)]
+        changes = [np.abs(a - b).mean() for a, b in itertools.pairwise(crops)]
         assert min(changes) > 0.5
 
 
@@ -91,7 +92,8 @@ def test_faces_kept_for_testing_are_in_no_training_folder(pack: Path, tmp_path: 
     write_tracklets(pack, tmp_path / "split", plan, Hooks(), workers=1)
     rows = [line.split(",") for line in (tmp_path / "split" / "people.csv").read_text().splitlines()[1:]]
     bases = {split: {row[3] for row in rows if row[1] == split} for split in ("train", "test")}
-    assert bases["train"] and bases["test"]
+    assert bases["train"]
+    assert bases["test"]
     assert not bases["train"] & bases["test"]
     for row in rows:
         assert (tmp_path / "split" / f"bbox_{row[1]}" / f"{int(row[0]):04d}").is_dir()
