@@ -175,11 +175,15 @@ def test_a_source_that_cannot_be_read(capsys: Capture, source: str, expected: st
         (["--source", "a=ok.mp4", "--config", "list.yaml"], "list.yaml must hold keys"),
         (["--source", "a=ok.mp4", "--embedder", "nvan", "--embedder-weights", "noise.pth"], "noise.pth"),
         (["--source", "a=ok.mp4", "--embedder", "nvan"], "needs weights"),
-        (["--source", "n=ok.mp4", "--set", "embedder.stripes=3"], "run_pipeline.py reindex"),
+        (
+            ["--source", "n=ok.mp4", "--set", "embedder.name=colour_stripes", "embedder.stripes=3"],
+            "run_pipeline.py reindex",
+        ),
     ],
 )
 def test_an_ingest_that_cannot_be_done(capsys: Capture, arguments: list[str], expected: str) -> None:
-    assert run_pipeline.main(["ingest", "--gallery", "g", *boxes("ok.txt"), *arguments]) == 2
+    replay = ["--set", "detector.name=mot_file", "detector.path=ok.txt"]
+    assert run_pipeline.main(["ingest", "--gallery", "g", *replay, *arguments]) == 2
     refused(capsys, expected)
     is_whole("g", 4)
 

@@ -110,7 +110,6 @@ def test_the_whole_story(run_cli: Cli, scene: Scene, tmp_path: Path) -> None:
         "--source",
         f"third={third.video}",
         "--set",
-        "embedder.name=colour_stripes",
         "detector.name=mot_file",
         f"detector.path={third.boxes}",
     )

@@ -80,6 +80,7 @@ def test_a_folder_without_write_permission() -> None:
     program = """
 import os, sys
 from pathlib import Path
+import numpy.random  # later, another user might not be allowed to read the interpreter's own folder
 sys.path.insert(0, sys.argv[1])
 from storage.gallery import Gallery
 from tests.storage.test_disks import read_everything

@@ -13,9 +13,9 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_pack(tmp_path_factory.mktemp("assets") / "pack")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # OpenGL has one current context: another module's would be in the way
 def renderer() -> Iterator[Renderer]:
-    """One OpenGL context for all tests, or a skip that says what is missing."""
+    """An OpenGL context, or a skip that says what is missing."""
     try:
         made = Renderer()
     except RuntimeError as error:
