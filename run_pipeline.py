@@ -353,7 +353,7 @@ def info(
 @app.command()
 def demo(
     video: Annotated[
-        Path | None, typer.Option(help="Video to use; default: vtest.avi of Debian's opencv-doc.")
+        Path | None, typer.Option(help="Video to use; default: three rendered cameras.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
 ) -> None:

@@ -41,7 +41,8 @@ def test_embeddings_are_those_of_the_released_code(
 def test_bfloat16_keeps_the_direction(
     golden_model: EmbeddingModel, golden_clips: torch.Tensor, golden_numbers: dict[str, np.ndarray]
 ) -> None:
-    assert cosine_under_autocast(golden_model, golden_clips, golden_numbers, torch.bfloat16) > 0.9999
+    # At least 0.99998 on processors without matrix units (AMX), 0.99988 with them: they round otherwise.
+    assert cosine_under_autocast(golden_model, golden_clips, golden_numbers, torch.bfloat16) > 0.9998
 
 
 @pytest.mark.skipif(
