@@ -352,12 +352,10 @@ def info(
 
 @app.command()
 def demo(
-    video: Annotated[
-        Path | None, typer.Option(help="Video to use; default: three rendered cameras.")
-    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Video to use; default: three rendered cameras.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
 ) -> None:
-    """Cut a video into two cameras, ingest both, and ask where else one person appeared."""
+    """Ingest three cameras, or two cut from one video, and ask where else one person appeared."""
     from pipeline.demo import run_demo
 
     with _hooks() as hooks:

@@ -28,7 +28,7 @@ from synthetic.optics import develop
 from synthetic.people import Person, population
 from synthetic.renderer import Figure, PersonModel, Renderer
 from synthetic.routes import Grounds, survey
-from synthetic.shards import claim_folder, mark, render_shards
+from synthetic.shards import claim_folder, render_shards
 from synthetic.sightings import Sighting, sight
 from synthetic.sites import Site, sample_site
 
@@ -78,18 +78,16 @@ class FramePlan:
             raise ValueError(f"val_share must lie in [0, 1), not {self.val_share}")
 
     @property
-    def num_shards(self) -> int:
-        """Pieces that are rendered apart."""
-        return -(-self.frames // _SHARD_FRAMES)
-
-    def shard_frames(self, shard: int) -> int:
-        """Pictures of a shard."""
-        return min(_SHARD_FRAMES, self.frames - shard * _SHARD_FRAMES)
+    def shard_frames(self) -> list[int]:
+        """Pictures of each shard."""
+        firsts = range(0, self.frames, _SHARD_FRAMES)
+        return [min(_SHARD_FRAMES, self.frames - first) for first in firsts]
 
     def split(self, shard: int) -> str:
         """Whether a shard is for "train" or "val"."""
-        held_out = min(self.num_shards - 1, max(1, round(self.val_share * self.num_shards)))
-        return "val" if self.val_share and shard >= self.num_shards - held_out else "train"
+        shards = len(self.shard_frames)
+        held_out = min(shards - 1, max(1, round(self.val_share * shards)))
+        return "val" if self.val_share and shard >= shards - held_out else "train"
 
 
 def write_frames(
@@ -124,30 +122,22 @@ def write_frames(
         for split in ("train", "val"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames:\n  0: person\n")
-    todo = [shard for shard in range(plan.num_shards) if not mark(folder, shard).exists()]
-    before = done = plan.frames - sum(map(plan.shard_frames, todo))
-    hooks.on_step("rendering frames", done, plan.frames)
-    for count in render_shards(partial(_write_shard, assets, folder, plan), todo, workers, minutes):
-        done += count
-        hooks.on_step("rendering frames", done, plan.frames)
-    return done - before
+    return render_shards(
+        partial(_write_shard, assets, folder, plan), folder, plan.shard_frames, "frames", hooks,
+        workers=workers, minutes=minutes,
+    )  # fmt: skip
 
 
-def _write_shard(assets: Path, folder: Path, plan: FramePlan, shard: int) -> int:
-    """Render the frames of a shard; gives how many it has."""
-    cv2.setNumThreads(1)
-    split, count = plan.split(shard), 0
+def _write_shard(assets: Path, folder: Path, plan: FramePlan, shard: int) -> None:
+    """Render the frames of a shard."""
+    split = plan.split(shard)
     with Renderer(_SHADOW_SIZE) as renderer:
-        for image, boxes in _render_shard(renderer, assets, plan, shard):
-            name = f"{shard:05d}_{count:03d}"
+        for number, (image, boxes) in enumerate(_render_shard(renderer, assets, plan, shard)):
+            name = f"{shard:05d}_{number:03d}"
             code = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             quality = [cv2.IMWRITE_JPEG_QUALITY, plan.quality]
             cv2.imwrite(str(folder / "images" / split / f"{name}.jpg"), code, quality)
             (folder / "labels" / split / f"{name}.txt").write_text(_label(boxes, image.shape[1::-1]))
-            count += 1
-    mark(folder, shard).parent.mkdir(exist_ok=True)
-    mark(folder, shard).touch()
-    return count
 
 
 def _render_shard(
@@ -159,7 +149,7 @@ def _render_shard(
     wardrobe = Wardrobe(renderer, cards)
     people = population(cards, min(_SHARD_PEOPLE, 2 * plan.most + 1), rng)
     crowd = [(person, wardrobe.dress(person)) for person in people]
-    left = plan.shard_frames(shard)
+    left = plan.shard_frames[shard]
     try:
         while left:
             width, height = plan.sizes[int(rng.integers(len(plan.sizes)))]

@@ -126,8 +126,7 @@ class PersonModel:
 
     def release(self) -> None:
         """Free what it holds."""
-        for thing in (*self.arrays.values(), *self._buffers, self.atlas):
-            thing.release()
+        _release(*self.arrays.values(), *self._buffers, self.atlas)
 
 
 class SceneryModel:
@@ -144,8 +143,7 @@ class SceneryModel:
 
     def release(self) -> None:
         """Free what it holds."""
-        for thing in (*self.arrays.values(), *self._buffers, self.surfaces, self.panorama):
-            thing.release()
+        _release(*self.arrays.values(), *self._buffers, self.surfaces, self.panorama)
 
 
 @dataclass(frozen=True)
@@ -221,6 +219,7 @@ class Renderer:
         wearing: Sequence[Wearing],
     ) -> PersonModel:
         """Dye a character's clothes (region index -> dye) and put things on."""
+        _make_current(self._gl)
         vertices, indices = _person_vertices(character, wearing)
         buffer = self._gl.buffer(vertices.tobytes())
         index = self._gl.buffer(indices.tobytes())
@@ -285,6 +284,7 @@ class Renderer:
             panorama: (H, W, 3) uint8 RGB.
             turn: Of the panorama, in turns.
         """
+        _make_current(self._gl)
         vertices, indices = _scenery_vertices(parts)
         buffer = self._gl.buffer(vertices.tobytes())
         index = self._gl.buffer(indices.tobytes())
@@ -318,6 +318,7 @@ class Renderer:
         matrix = _sun_matrix(light.sun_direction, centre, reach)
         if not light.sun_colour.any():
             return matrix
+        _make_current(self._gl)
         self._gl.enable(self._gl.DEPTH_TEST)
         self._shadow_frame.use()
         self._shadow_frame.clear(depth=1.0)
@@ -336,6 +337,7 @@ class Renderer:
         sun_matrix: NDArray[np.float64],
     ) -> NDArray[np.uint8]:
         """(height, width, 3) uint8 RGB."""
+        _make_current(self._gl)
         width, height = (round(side * self._supersampling) for side in (view.width, view.height))
         frame = self._frame(width, height)
         frame.use()
@@ -374,6 +376,7 @@ class Renderer:
         self, view: View, scenery: SceneryModel | None, figures: Sequence[Figure]
     ) -> NDArray[np.uint8]:
         """(height, width) uint8: 1 + the index of the figure that each pixel shows, 0 for the rest."""
+        _make_current(self._gl)
         target = self._gl.texture((view.width, view.height), 1, dtype="u1", alignment=1)
         depth = self._gl.depth_renderbuffer((view.width, view.height))
         frame = self._gl.framebuffer([target], depth)
@@ -421,6 +424,17 @@ def _context() -> Any:
             f"no OpenGL without a screen here ({error}): install EGL, on Debian libegl1 and libgl1-mesa-dri"
         ) from error
     return context
+
+
+def _make_current(gl: Any) -> None:
+    """OpenGL draws with one context at a time, and another renderer may have drawn since."""
+    gl.__enter__()
+
+
+def _release(*things: Any) -> None:
+    _make_current(things[0].ctx)
+    for thing in things:
+        thing.release()
 
 
 def _program(gl: Any, vertex: str, fragment: str) -> Any:

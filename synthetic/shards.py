@@ -7,10 +7,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+import cv2
+
+from pipeline.hooks import Hooks
 
 
 def claim_folder(folder: Path, plan: Mapping[str, Any], what: str) -> None:
@@ -27,22 +32,57 @@ def claim_folder(folder: Path, plan: Mapping[str, Any], what: str) -> None:
         raise ValueError(f"{folder} holds {what} of another plan ({path}): take an empty folder")
 
 
-def mark(folder: Path, shard: int) -> Path:
-    """An empty file that says that a shard is whole."""
-    return folder / "shards" / f"{shard:05d}"
-
-
 def render_shards(
-    work: Callable[[int], int], shards: Sequence[int], workers: int | None, minutes: float | None = None
-) -> Iterator[int]:
-    """Run `work` over shards in several processes and give its results in their order.
+    work: Callable[[int], None],
+    folder: Path,
+    sizes: Sequence[int],
+    what: str,
+    hooks: Hooks,
+    *,
+    workers: int | None = None,
+    minutes: float | None = None,
+) -> int:
+    """Render what a folder lacks, in several processes; a shard that is whole has an empty file in `shards/`.
 
     Args:
         work: Renders a shard; must be picklable.
-        shards: Their numbers.
+        folder: What the shards go into.
+        sizes: Pictures of each shard.
+        what: They are, for the progress.
+        hooks: Told of progress.
         workers: Processes; None: one a core.
         minutes: Begin no more shards after so long; None: render all.
+
+    Returns:
+        How many pictures were rendered now.
     """
+    marks = folder / "shards"
+    marks.mkdir(exist_ok=True)
+    todo = [shard for shard in range(len(sizes)) if not _mark(marks, shard).exists()]
+    total = sum(sizes)
+    before = done = total - sum(sizes[shard] for shard in todo)
+    hooks.on_step(f"rendering {what}", done, total)
+    for shard in _rendered(partial(_render, work, marks), todo, workers, minutes):
+        done += sizes[shard]
+        hooks.on_step(f"rendering {what}", done, total)
+    return done - before
+
+
+def _mark(marks: Path, shard: int) -> Path:
+    return marks / f"{shard:05d}"
+
+
+def _render(work: Callable[[int], None], marks: Path, shard: int) -> int:
+    cv2.setNumThreads(1)
+    work(shard)
+    _mark(marks, shard).touch()
+    return shard
+
+
+def _rendered(
+    work: Callable[[int], int], shards: Sequence[int], workers: int | None, minutes: float | None
+) -> Iterator[int]:
+    """The shards, each when it is done, in their order."""
     deadline = monotonic() + 60 * (math.inf if minutes is None else minutes)
     in_time = takewhile(lambda _: monotonic() < deadline, iter(shards))
     workers = min(workers or os.cpu_count() or 1, max(1, len(shards)))

@@ -24,13 +24,12 @@ from synthetic.motion import walking_speed
 from synthetic.optics import develop
 from synthetic.people import Person, population
 from synthetic.renderer import Figure, PersonModel, Renderer, SceneryModel
-from synthetic.shards import claim_folder, mark, render_shards
+from synthetic.shards import claim_folder, render_shards
 from synthetic.sites import Site, sample_site
 
 CROP_WIDTH, CROP_HEIGHT = 128, 256
 _TALLEST = 288  # a crop is stored 256 pixels high, so a closer view is drawn no larger than this
 _SHARD_PEOPLE = 40
-_RENDERING = "rendering crops"
 _CROWD = 6  # people of the shard who may walk beside or before the one of the tracklet
 
 Image = NDArray[np.uint8]
@@ -71,6 +70,12 @@ class TrackletPlan:
         """Pictures in all."""
         return self.people * self.seen_by * self.frames
 
+    @property
+    def shard_crops(self) -> list[int]:
+        """Pictures of each shard."""
+        firsts = range(0, self.people, _SHARD_PEOPLE)
+        return [min(_SHARD_PEOPLE, self.people - first) * self.seen_by * self.frames for first in firsts]
+
 
 def write_tracklets(
     assets: Path,
@@ -103,21 +108,10 @@ def write_tracklets(
     tested = _tested_bases(cards, plan)
     claim_folder(folder, asdict(plan), "tracklets")
     _write_people(folder / "people.csv", cards, people, tested)
-    shards = range(-(-plan.people // _SHARD_PEOPLE))
-    work = partial(_write_shard, assets, folder, plan)
-    todo = [shard for shard in shards if not mark(folder, shard).exists()]
-    done = plan.num_crops - sum(_shard_crops(plan, shard) for shard in todo)
-    before = done
-    hooks.on_step(_RENDERING, done, plan.num_crops)
-    for count in render_shards(work, todo, workers, minutes):
-        done += count
-        hooks.on_step(_RENDERING, done, plan.num_crops)
-    return done - before
-
-
-def _shard_crops(plan: TrackletPlan, shard: int) -> int:
-    people = min(_SHARD_PEOPLE, plan.people - shard * _SHARD_PEOPLE)
-    return people * plan.seen_by * plan.frames
+    return render_shards(
+        partial(_write_shard, assets, folder, plan), folder, plan.shard_crops, "crops", hooks,
+        workers=workers, minutes=minutes,
+    )  # fmt: skip
 
 
 def _tested_bases(cards: Sequence[CharacterCard], plan: TrackletPlan) -> set[str]:
@@ -143,16 +137,14 @@ def _write_people(
     part.replace(path)
 
 
-def _write_shard(assets: Path, folder: Path, plan: TrackletPlan, shard: int) -> int:
-    """Render the people of a shard; gives how many crops it has."""
+def _write_shard(assets: Path, folder: Path, plan: TrackletPlan, shard: int) -> None:
+    """Render the people of a shard."""
     first = shard * _SHARD_PEOPLE
     cards = read_cards(assets)
     people = population(cards, plan.people, np.random.default_rng([plan.seed, 0]))[
         first : first + _SHARD_PEOPLE
     ]
-    cv2.setNumThreads(1)
     tested = _tested_bases(cards, plan)
-    count = 0
     with Renderer() as renderer:
         for tracklet in render_shard(
             renderer, assets, cards, people, plan, np.random.default_rng([plan.seed, 2, shard])
@@ -165,10 +157,6 @@ def _write_shard(assets: Path, folder: Path, plan: TrackletPlan, shard: int) -> 
                 name = f"{person.number:04d}C{tracklet.camera}T{tracklet.number:04d}F{number:03d}.jpg"
                 code = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
                 cv2.imwrite(str(place / name), code, [cv2.IMWRITE_JPEG_QUALITY, plan.quality])
-                count += 1
-    mark(folder, shard).parent.mkdir(exist_ok=True)
-    mark(folder, shard).touch()
-    return count
 
 
 @dataclass(frozen=True)

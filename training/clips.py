@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from evaluation.datasets import ReidDataset
-from models.preprocess import resize, sample_frame_indices
+from models.preprocess import Preprocessing, resize, sample_frame_indices
 from training.augment import augment
 from training.packed import read_crop
-from training.recipe import Recipe
+from training.recipe import Augmentation, Recipe
 from training.sampler import batch_tracklets, group
 
-_CLIP = 3  # this module's stream of random numbers, see `training.sampler`
+_CLIP, _PLAIN = 3, 4  # this module's streams of random numbers, see `training.sampler`
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,28 @@ class StageBatches(Dataset[Batch]):
         self.groups = group(self.training_set.labels, self.training_set.cameras)
 
     def __getitem__(self, step: int) -> Batch:
-        stage, recipe, data = self.recipe.stages[self.stage], self.recipe, self.training_set
+        stage, recipe = self.recipe.stages[self.stage], self.recipe
         chosen = batch_tracklets(
             self.groups, step, identities=stage.identities, tracklets=stage.tracklets, seed=recipe.seed,
             stage=self.stage, across_cameras=recipe.across_cameras,
         )  # fmt: skip
-        clips = np.empty((len(chosen), stage.clip_length, stage.height, stage.width, 3), np.uint8)
-        crops = np.empty((len(chosen), stage.clip_length), np.int64)
-        for row, tracklet in enumerate(chosen):
-            rng = np.random.default_rng((recipe.seed, self.stage, _CLIP, step, row))
+        return self.load(chosen, (recipe.seed, self.stage, _CLIP, step), recipe.augmentation)
+
+    def load(
+        self, tracklets: NDArray[np.int64], seed: tuple[int, ...], augmentation: Augmentation | None
+    ) -> Batch:
+        """A clip of each of some tracklets, row n with random numbers of (*seed, n)."""
+        stage, data = self.recipe.stages[self.stage], self.training_set
+        clips = np.empty((len(tracklets), stage.clip_length, stage.height, stage.width, 3), np.uint8)
+        crops = np.empty((len(tracklets), stage.clip_length), np.int64)
+        for row, tracklet in enumerate(tracklets):
+            rng = np.random.default_rng((*seed, row))
             frames = sample_frame_indices(int(data.lengths[tracklet]), stage.clip_length, rng)
             crops[row] = data.starts[tracklet] + frames
-            clips[row] = augment(self._read(crops[row], stage.height, stage.width), recipe.augmentation, rng)
-        return Batch(
-            torch.from_numpy(clips), torch.from_numpy(data.labels[chosen]), self._teacher_features(crops)
-        )
+            clip = self._read(crops[row], stage.height, stage.width)
+            clips[row] = clip if augmentation is None else augment(clip, augmentation, rng)
+        labels = torch.from_numpy(data.labels[tracklets])
+        return Batch(torch.from_numpy(clips), labels, self._teacher_features(crops))
 
     def _read(self, crops: NDArray[np.int64], height: int, width: int) -> NDArray[np.uint8]:
         """`(T, height, width, 3)`; a crop that the clip repeats is read once."""
@@ -175,8 +182,27 @@ class StageBatches(Dataset[Batch]):
         return self._opened[str(path)]
 
 
+@dataclass
+class PlainBatches(Dataset[Batch]):
+    """Clips of given tracklets as they are, in the size and number of a stage's batches."""
+
+    batches: StageBatches
+    tracklets: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        stage = self.batches.recipe.stages[self.batches.stage]
+        self._size = stage.identities * stage.tracklets
+
+    def __len__(self) -> int:
+        return -(-len(self.tracklets) // self._size)
+
+    def __getitem__(self, number: int) -> Batch:
+        chosen = self.tracklets[number * self._size : (number + 1) * self._size]
+        return self.batches.load(chosen, (self.batches.recipe.seed, self.batches.stage, _PLAIN, number), None)
+
+
 def load_batches(
-    batches: StageBatches, start: int, stop: int, *, workers: int | None, pin: bool = False
+    batches: Dataset[Batch], start: int, stop: int, *, workers: int | None, pin: bool = False
 ) -> Iterator[Batch]:
     """The batches of steps start to stop (exclusive) of a stage, in order, loaded ahead.
 
@@ -196,6 +222,12 @@ def load_batches(
         prefetch_factor=2 if workers else None,
     )  # fmt: skip
     return iter(loader)
+
+
+def normalised(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """`(B, T, H, W, 3) uint8` to `(B, T, 3, H, W) float32`, channels last in memory, as in use."""
+    mean, std = (torch.tensor(v, device=clips.device) for v in (preprocessing.mean, preprocessing.std))
+    return ((clips.float() - 255 * mean) / (255 * std)).permute(0, 1, 4, 2, 3)
 
 
 def _begin_worker(_: int) -> None:

@@ -8,31 +8,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from evaluation.datasets import ReidDataset
 from models.checkpoint import save_checkpoint
-from models.non_local import NonLocalBlock
 from models.preprocess import Preprocessing
 from models.ste_nvan import EmbeddingModel, build
 from pipeline.hooks import Hooks
-from training.average import start_average, update_average
+from training.average import start_average
 from training.checkpoints import load_state, save_state
-from training.clips import Batch, StageBatches, TrainingSet, load_batches
-from training.distil import Teacher, direct_loss, relational_loss
+from training.clips import StageBatches, TrainingSet, load_batches
+from training.distil import Teacher
+from training.imprint import imprint
 from training.initialise import from_checkpoint, from_imagenet
 from training.logs import METRICS, TrainingLogs
-from training.losses import soft_margin_batch_hard_triplet, supervised_contrastive
 from training.recipe import Recipe, Stage, changed_keys, parse_recipe
 from training.schedule import Plan, learning_rate, make_plan
+from training.step import (
+    Run,
+    classifier,
+    enter_stage,
+    fit_height,
+    is_half,
+    make_heads,
+    make_optimizer,
+    train_step,
+)
 
 MODEL_FILE = "model.safetensors"
-_NEVER_TRAINED = "head.norm.bias"  # the paper's batch norm has none
-_CLASSIFIER_STD = 0.001
 
 
 @dataclass(frozen=True)
@@ -64,33 +69,6 @@ class Job:
     evaluations: tuple[ReidDataset, ...] = ()
     deadline: float | None = None
     tensorboard: bool = True
-
-
-@dataclass
-class Run:
-    """What changes from step to step; all of it goes into the checkpoint.
-
-    Attributes:
-        model: The network that learns.
-        heads: `identity`, and `relational` and `direct` with a teacher; part of training only.
-        average: Moving average of the model, which is evaluated and saved.
-        optimizer: Over model and heads.
-        step: Steps done.
-        seconds: Spent on them.
-        sums: `(len(METRICS),)` since the last line of the log.
-        num_summed: Steps in `sums`.
-        logged_s: Value of `seconds` at that line.
-    """
-
-    model: EmbeddingModel
-    heads: nn.ModuleDict
-    average: EmbeddingModel
-    optimizer: torch.optim.Optimizer
-    sums: Tensor
-    step: int = 0
-    seconds: float = 0.0
-    num_summed: int = 0
-    logged_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,10 +110,15 @@ def train(job: Job, hooks: Hooks) -> Outcome:
         while run.step < plan.num_steps and reason is None:
             index = plan.stage(run.step)
             stage, start, end = recipe.stages[index], plan.starts[index], plan.starts[index + 1]
-            enter_stage(run.model, recipe, stage)
             hooks.on_note(f"stage {index}: steps {run.step} to {end} at {stage.height}x{stage.width}")
+            batches, on_gpu = _stage_batches(job, index), job.device.startswith("cuda")
+            if run.step == 0 and recipe.losses.identity and recipe.losses.identity_scale is not None:
+                fit_height(run.average, recipe, stage.height)
+                imprint(classifier(run.heads), run.average, batches, hooks, half=is_half(recipe))
+            enter_stage(run.model, recipe, stage)
             begin = perf_counter()
-            for batch in _batches(job, index, run.step - start, end - start):
+            loaded = load_batches(batches, run.step - start, end - start, workers=recipe.workers, pin=on_gpu)
+            for batch in loaded:
                 train_step(run, recipe, batch, learning_rate(recipe, plan, run.step))
                 reason, last = stop_reason(), run.step == end
                 to_log, to_evaluate, to_save = (
@@ -161,109 +144,9 @@ def train(job: Job, hooks: Hooks) -> Outcome:
     return Outcome(run.step, plan.num_steps, run.seconds, model)
 
 
-def train_step(run: Run, recipe: Recipe, batch: Batch, rate: float) -> None:
-    """One batch forward and back, one step of the optimizer and of the average."""
-    device = run.sums.device
-    clips, labels, teacher = (tensor.to(device, non_blocking=True) for tensor in batch)
-    half = recipe.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        before, after = run.model.pool(_normalised(clips, run.model.preprocessing))
-    values = batch_losses(recipe, run.heads, before, after, labels, teacher)
-    values["loss"].backward()  # type: ignore[no-untyped-call]
-    if recipe.clip_gradient is not None:
-        parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, recipe.clip_gradient)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    update_average(run.average, run.model, recipe.average_decay, run.step)
-    run.sums += torch.stack([values[name].detach() for name in METRICS])  # read at the log's lines only
-    run.num_summed += 1
-    run.step += 1
-
-
-def _batches(job: Job, stage: int, start: int, stop: int) -> Iterator[Batch]:
-    batches = StageBatches(
-        job.training_set, job.recipe, stage, job.packed, None if job.teacher is None else job.teacher.features
-    )
-    on_gpu = job.device.startswith("cuda")
-    return load_batches(batches, start, stop, workers=job.recipe.workers, pin=on_gpu)
-
-
-def batch_losses(
-    recipe: Recipe, heads: nn.ModuleDict, before: Tensor, after: Tensor, labels: Tensor, teacher: Tensor
-) -> dict[str, Tensor]:
-    """The losses of a batch, those left out as 0, their weighted sum, and the classifier's accuracy.
-
-    Args:
-        recipe: Weights and settings of the losses.
-        heads: As in `Run`.
-        before: `(B, D)` feature before the batch norm.
-        after: `(B, D)` feature after it.
-        labels: `(B,)` identities.
-        teacher: `(B, E)` unit vectors; E may be 0 where no loss needs them.
-    """
-    weights = recipe.losses
-    values = dict.fromkeys(METRICS, before.new_zeros(()))
-    logits = _logits(cast(nn.Linear, heads["identity"]).weight, after, weights.identity_scale)
-    values["identity"] = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
-    values["accuracy"] = (logits.argmax(1) == labels).float().mean()
-    if weights.triplet:
-        values["triplet"] = soft_margin_batch_hard_triplet(before, labels).mean()
-    if weights.contrastive:
-        values["contrastive"] = supervised_contrastive(
-            after, labels, weights.contrastive_temperature
-        ).mean()
-    if weights.relational:
-        values["relational"] = relational_loss(
-            heads["relational"](before), teacher, weights.relational_temperature, weights.relational_smooth_l1
-        )
-    if weights.direct:
-        values["direct"] = direct_loss(heads["direct"](before), teacher)
-    terms = ("identity", "triplet", "contrastive", "relational", "direct")
-    values["loss"] = sum((getattr(weights, name) * values[name] for name in terms), before.new_zeros(()))
-    return values
-
-
-def _logits(weight: Tensor, after: Tensor, scale: float | None) -> Tensor:
-    """`(B, D)` features to `(B, identities)`; with a scale by cosine (Wang et al., "NormFace", 2017).
-
-    Few steps an identity suffice then: products with a small random matrix pull at nothing for a long time.
-    """
-    if scale is None:
-        return functional.linear(after, weight)
-    return scale * functional.linear(functional.normalize(after), functional.normalize(weight))
-
-
-def enter_stage(model: EmbeddingModel, recipe: Recipe, stage: Stage) -> None:
-    """Fits a network to a stage's input and freezes what the stage freezes.
-
-    Raises:
-        ValueError: `frozen` names a part that the network does not have.
-    """
-    _fit_height(model, recipe, stage.height)
-    names = {name for name, _ in model.named_modules()}
-    for prefix in stage.frozen:
-        if prefix not in names:
-            raise ValueError(f"frozen: the network has no part {prefix!r}; it has backbone.stages.0 and such")
-    model.train()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name != _NEVER_TRAINED and not _is_in(name, stage.frozen))
-    for name, module in model.named_modules():
-        if _is_in(name, stage.frozen):
-            module.eval()  # a frozen batch norm keeps its statistics, too
-
-
-def _is_in(name: str, prefixes: tuple[str, ...]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
-
-
-def _fit_height(model: EmbeddingModel, recipe: Recipe, height: int) -> None:
-    model.architecture = recipe.at(height)
-    for module in model.modules():
-        if isinstance(module, NonLocalBlock):
-            module.stripes = model.architecture.stripes
+def _stage_batches(job: Job, stage: int) -> StageBatches:
+    teacher = None if job.teacher is None else job.teacher.features
+    return StageBatches(job.training_set, job.recipe, stage, job.packed, teacher)
 
 
 def _begun(job: Job, hooks: Hooks) -> Run:
@@ -277,42 +160,12 @@ def _begun(job: Job, hooks: Hooks) -> Run:
         hooks.on_note(f"{job.imagenet.name}: {from_imagenet(model, job.imagenet)}")
     if job.checkpoint is not None:
         hooks.on_note(f"{job.checkpoint.name}: {from_checkpoint(model, job.checkpoint)}")
-    heads = _make_heads(recipe, model.dimension, job.training_set.num_identities, teacher, generator)
+    heads = make_heads(recipe, model.dimension, job.training_set.num_identities, teacher, generator)
     model, heads = model.to(job.device), heads.to(job.device)
     return Run(
-        model, heads, start_average(model), _make_optimizer(recipe, model, heads),
+        model, heads, start_average(model), make_optimizer(recipe, model, heads),
         torch.zeros(len(METRICS), device=job.device),
     )  # fmt: skip
-
-
-def _make_heads(
-    recipe: Recipe, dimension: int, identities: int, teacher: Teacher | None, generator: torch.Generator
-) -> nn.ModuleDict:
-    heads = {"identity": nn.Linear(dimension, identities, bias=False)}
-    std = _CLASSIFIER_STD if recipe.losses.identity_scale is None else dimension**-0.5
-    nn.init.normal_(heads["identity"].weight, std=std, generator=generator)
-    projections = {
-        "relational": recipe.losses.relational_dimension,
-        "direct": None if teacher is None else teacher.dimension,
-    }
-    for name, size in projections.items():
-        if getattr(recipe.losses, name) and size is not None:
-            heads[name] = nn.Linear(dimension, size)
-            nn.init.normal_(heads[name].weight, std=dimension**-0.5, generator=generator)
-            nn.init.zeros_(heads[name].bias)
-    return nn.ModuleDict(heads)
-
-
-def _make_optimizer(recipe: Recipe, model: nn.Module, heads: nn.Module) -> torch.optim.Optimizer:
-    parameters = [*model.named_parameters(), *heads.named_parameters()]
-    trained = [value for name, value in parameters if name != _NEVER_TRAINED]
-    matrices = [value for value in trained if value.ndim > 1 or recipe.decay_norms]
-    vectors = [value for value in trained if value.ndim <= 1 and not recipe.decay_norms]
-    groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": recipe.weight_decay}]
-    if vectors:
-        groups.append({"params": vectors, "weight_decay": 0.0})
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.lr, fused=True)
 
 
 def _save(run: Run, job: Job) -> None:
@@ -383,8 +236,8 @@ def _write_model(run: Run, job: Job, plan: Plan) -> Path:
 def _evaluate(run: Run, job: Job, stage: Stage, logs: TrainingLogs, hooks: Hooks) -> None:
     from training.evaluations import ModelEmbedder, evaluate_sets
 
-    _fit_height(run.average, job.recipe, stage.height)
-    dtype = torch.bfloat16 if job.recipe.precision == "bfloat16" else torch.float32
+    fit_height(run.average, job.recipe, stage.height)
+    dtype = torch.bfloat16 if is_half(job.recipe) else torch.float32
     embedder = ModelEmbedder(run.average, Preprocessing(stage.height, stage.width), dtype)
     for row in evaluate_sets(embedder, job.evaluations, hooks):
         logs.add_evaluation({"step": run.step, "height": stage.height, "width": stage.width, **row})
@@ -456,9 +309,3 @@ def _kernels(recipe: Recipe) -> Iterator[None]:
     finally:
         torch.set_flush_denormal(False)
         cudnn.benchmark, cudnn.deterministic = before
-
-
-def _normalised(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """`(B, T, H, W, 3) uint8` to `(B, T, 3, H, W) float32`, channels last in memory, as in use."""
-    mean, std = (torch.tensor(v, device=clips.device) for v in (preprocessing.mean, preprocessing.std))
-    return ((clips.float() - 255 * mean) / (255 * std)).permute(0, 1, 4, 2, 3)

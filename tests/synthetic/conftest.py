@@ -13,7 +13,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_pack(tmp_path_factory.mktemp("assets") / "pack")
 
 
-@pytest.fixture(scope="module")  # OpenGL has one current context: another module's would be in the way
+@pytest.fixture(scope="session")
 def renderer() -> Iterator[Renderer]:
     """An OpenGL context, or a skip that says what is missing."""
     try:

@@ -171,3 +171,18 @@ def test_a_file_that_is_no_character_is_named(tmp_path: Path, pack: Path) -> Non
         load_character(card)
     with pytest.raises(FileNotFoundError, match=r"no people pack .* characters\.csv"):
         read_cards(tmp_path)
+
+
+def test_two_renderers_do_not_disturb_each_other(
+    renderer: Renderer, character: Character, ground: SceneryModel
+) -> None:
+    figure = _figure(renderer, character)
+    view = CAMERA.view()
+    before = renderer.draw(view, CLOUDY, ground, [figure], NO_SUN)
+    with Renderer() as other:
+        theirs = _figure(other, character, x=1.0)
+        renderer.dress(character, {}, None, []).release()
+        other.identify(view, None, [theirs])
+        assert np.array_equal(renderer.draw(view, CLOUDY, ground, [figure], NO_SUN), before)
+        theirs.model.release()
+    assert np.array_equal(renderer.draw(view, CLOUDY, ground, [figure], NO_SUN), before)

@@ -20,7 +20,8 @@ from training.checkpoints import load_state
 from training.clips import TrainingSet
 from training.distil import Teacher
 from training.recipe import Recipe
-from training.train import Job, Run, _begun, enter_stage, train
+from training.step import Run, enter_stage
+from training.train import Job, _begun, train
 
 
 class StopAt(Hooks):
@@ -90,6 +91,17 @@ def test_stopped_and_resumed_is_bit_identical(job: Job, precision: str, number: 
         assert_same(one[key], other[key], key)
     assert log_of(job) == log_of(stopped)
     assert [row["step"] for row in log_of(job)] == ["2", "4", "6", "8"]
+
+
+def test_an_imprinted_classifier_resumes_alike(job: Job) -> None:
+    losses = job.recipe.losses.model_copy(update={"identity_scale": 16.0})
+    job = replace(job, recipe=job.recipe.model_copy(update={"losses": losses}))
+    train(job, Hooks())
+    stopped = replace(job, output=job.output.with_name("stopped"))
+    train(replace(stopped, deadline=monotonic()), Hooks())
+    assert state_of(stopped)["counts"][0] == 1
+    train(stopped, Hooks())
+    assert_same(state_of(job)["heads"], state_of(stopped)["heads"])
 
 
 def test_a_crash_goes_back_to_the_last_checkpoint_and_writes_no_line_twice(job: Job) -> None:
