@@ -1,6 +1,6 @@
 """Painters of what people walk on. Each takes a generator and the pixels and metres of a side."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from synthetic.painting import (
     Floats,
+    Painter,
     Rng,
     around,
     clouds,
@@ -26,8 +27,6 @@ from synthetic.painting import (
     smoothed,
     stone_colour,
 )
-
-Painter = Callable[[Rng, int, float], Floats]
 
 
 def _asphalt(rng: Rng, size: int, metres: float) -> Floats:

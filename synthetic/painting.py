@@ -6,7 +6,7 @@ it is painted, and S is its `size`; factors and shares are `(S, S) float32`.
 """
 
 import colorsys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
+Painter = Callable[[Rng, int, float], Floats]  # of a generator and the pixels and metres of a side
 Stones = tuple[Floats, Floats]  # a random number per stone, and how much of a pixel is stone
 
 LETTERS = tuple("ABCDEFGHIKLMNOPRSTUVXZ")

@@ -129,7 +129,7 @@ class Person:
         arms: dict[Side, Arm] = dict(zip(("left", "right"), self.idle_arms, strict=True))
         for side in arms:
             if rng.random() < 0.15:
-                arms[side] = str_choice(rng, ("swing", "hang", "phone", "pocket", "bent"))
+                arms[side] = _one_of(("swing", "hang", "phone", "pocket", "bent"), rng)
         for thing in self.accessories:
             if thing.kind in _IN_HAND:
                 arms[thing.side] = _IN_HAND[thing.kind]
@@ -137,8 +137,7 @@ class Person:
         return Bearing(activity, arms["left"], arms["right"], rng.random(), rng.normal(0, 14))
 
 
-def str_choice(rng: np.random.Generator, options: Sequence[Arm]) -> Arm:
-    """One of a few strings, keeping its type."""
+def _one_of(options: Sequence[Arm], rng: np.random.Generator) -> Arm:
     return options[int(rng.integers(len(options)))]
 
 
@@ -160,9 +159,13 @@ def population(cards: Sequence[CharacterCard], count: int, rng: np.random.Genera
     seen: dict[str, list[Person]] = defaultdict(list)
     order = np.concatenate([rng.permutation(len(cards)) for _ in range(-(-count // len(cards)))])
     for number, character in enumerate(order[:count].tolist(), start=1):
-        make = _twin if people and rng.random() < TWIN_SHARE else _stranger
+        is_twin = bool(people) and rng.random() < TWIN_SHARE
         for _ in range(60):
-            person = make(cards, people, number, character, rng)
+            person = (
+                _twin(cards, people, number, character, rng)
+                if is_twin
+                else _stranger(cards, number, character, rng)
+            )
             base = cards[person.character].base
             if not any(_alike(cards, person, other) for other in seen[base]):
                 break
@@ -176,17 +179,11 @@ def population(cards: Sequence[CharacterCard], count: int, rng: np.random.Genera
 
 
 def _stranger(
-    cards: Sequence[CharacterCard],
-    people: Sequence[Person],
-    number: int,
-    character: int,
-    rng: np.random.Generator,
+    cards: Sequence[CharacterCard], number: int, character: int, rng: np.random.Generator
 ) -> Person:
-    card = cards[character]
-    adult = card.age_group != "teen 15-19"
-    arms: tuple[Arm, Arm] = tuple(  # type: ignore[assignment]
-        str_choice(rng, ("swing", "swing", "swing", "swing", "hang", "hang", "pocket")) for _ in range(2)
-    )
+    adult = cards[character].age_group != "teen 15-19"
+    habits: Sequence[Arm] = ("swing", "swing", "swing", "swing", "hang", "hang", "pocket")
+    arms = (_one_of(habits, rng), _one_of(habits, rng))
     return Person(
         number,
         character,
@@ -209,7 +206,7 @@ def _twin(
 ) -> Person:
     """Another body in somebody's clothes, or somebody with one garment changed."""
     other = people[int(rng.integers(len(people)))]
-    stranger = _stranger(cards, people, number, character, rng)
+    stranger = _stranger(cards, number, character, rng)
     same_sex = cards[character].sex == cards[other.character].sex
     if rng.random() < 0.5 and same_sex and cards[character].base != cards[other.character].base:
         return replace(

@@ -4,13 +4,13 @@ Real places are grey and full of structure: joints, cracks, stains, letters, ref
 `grounds`, `walls` and `prints`, their brushes in `painting`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from synthetic.grounds import GROUNDS, INDOORS, leaf_shadows, litter
-from synthetic.painting import Floats, Image, Rng, clouds, finished, noise, shaded
+from synthetic.painting import Floats, Image, Painter, Rng, clouds, finished, noise, shaded
 from synthetic.prints import cloth_print, foliage, poster
 from synthetic.walls import WALLS
 
@@ -62,9 +62,7 @@ def wall(rng: Rng, size: int = 512, kind: str | None = None) -> Surface:
     return Surface(_weathered(rng, image, 0.08), metres)
 
 
-def _painter(
-    painters: Mapping[str, Callable[[Rng, int, float], Floats]], kind: str, noun: str
-) -> Callable[[Rng, int, float], Floats]:
+def _painter(painters: Mapping[str, Painter], kind: str, noun: str) -> Painter:
     if kind not in painters:
         raise ValueError(f"there is no {noun} {kind!r}; there are {', '.join(painters)}")
     return painters[kind]

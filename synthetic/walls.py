@@ -3,7 +3,7 @@
 Walls repeat sideways without a seam; upwards they repeat as storeys do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from synthetic.painting import (
     Floats,
+    Painter,
     Rng,
     around,
     clouds,
@@ -31,7 +32,6 @@ from synthetic.painting import (
 )
 from synthetic.prints import poster
 
-Painter = Callable[[Rng, int, float], Floats]
 _Point = NDArray[np.int64]  # (x, y)
 
 

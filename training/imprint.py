@@ -18,7 +18,7 @@ from models.ste_nvan import EmbeddingModel
 from pipeline.hooks import Hooks
 from training.clips import PlainBatches, StageBatches, load_batches, normalised
 
-_TRACKLETS = 4  # of each identity; more change the mean little
+_TRACKLETS = 2  # of each identity: enough for a start
 
 
 @torch.no_grad()

@@ -26,10 +26,10 @@ def test_a_row_is_the_mean_direction_of_its_identity(training_set: TrainingSet, 
     classifier = nn.Linear(model.dimension, training_set.num_identities, bias=False)
     hooks = Counting()
     imprint(classifier, model, batches, hooks)
-    assert hooks.steps == [(1, 3), (2, 3), (3, 3)]  # 6 people x 3 tracklets, 6 a batch
+    assert hooks.steps == [(1, 2), (2, 2)]  # 6 people x 2 tracklets, 6 a batch
     sums = torch.zeros_like(classifier.weight)
-    for number in range(3):
-        tracklets = np.arange(6 * number, 6 * number + 6)
+    chosen = np.arange(18).reshape(6, 3)[:, :2].reshape(2, 6)  # two of the three cameras
+    for number, tracklets in enumerate(chosen):
         clips, labels, _ = batches.load(tracklets, (recipe.seed, 0, 4, number), None)
         with torch.inference_mode():
             _, after = model.pool(normalised(clips, model.preprocessing))
