@@ -46,7 +46,7 @@ def tracklets(
     from time import perf_counter
 
     from pipeline.terminal import TerminalHooks
-    from synthetic.contact_sheet import write_contact_sheet
+    from synthetic.contact_sheet import tracklet_rows, write_contact_sheet
     from synthetic.tracklets import TrackletPlan, write_tracklets
 
     plan = TrackletPlan(people, cameras, seen_by, frames, seed, test_share)
@@ -55,7 +55,7 @@ def tracklets(
         rendered = write_tracklets(assets, output, plan, hooks, workers=workers, minutes=minutes)
     seconds = perf_counter() - begin
     sheet = output / "contact-sheet.jpg"
-    write_contact_sheet(output / "bbox_train", sheet)
+    write_contact_sheet(tracklet_rows(output / "bbox_train"), sheet)
     typer.echo(
         f"{plan.num_crops} crops of {people} people in {output}, {rendered} of them rendered now "
         f"({rendered / seconds:.0f} a second); look at {sheet}"
@@ -78,6 +78,7 @@ def world(
 ) -> None:
     """Video of several cameras, through which people walk, with its ground truth."""
     from pipeline.terminal import TerminalHooks
+    from synthetic.contact_sheet import world_rows, write_contact_sheet
     from synthetic.world import WorldPlan, write_world
 
     plan = WorldPlan(
@@ -86,7 +87,12 @@ def world(
     )  # fmt: skip
     with TerminalHooks() as hooks:
         rendered = write_world(assets, output, plan, hooks)
-    typer.echo(f"{cameras} cameras of {seconds:g} s in {output}, {rendered} frames of them rendered now")
+    sheet = output / "contact-sheet.jpg"
+    write_contact_sheet(world_rows(output), sheet)
+    typer.echo(
+        f"{cameras} cameras of {seconds:g} s in {output}, {rendered} frames of them rendered now; "
+        f"look at {sheet}"
+    )
 
 
 @app.command()
@@ -105,11 +111,15 @@ def frames(
 ) -> None:
     """Pictures with boxes of people, in the layout that Ultralytics trains from."""
     from pipeline.terminal import TerminalHooks
+    from synthetic.contact_sheet import frame_rows, write_contact_sheet
     from synthetic.frames import FramePlan, write_frames
 
     plan = FramePlan(frames=count, fewest=fewest, most=most, val_share=val_share, seed=seed)
     with TerminalHooks() as hooks:
         rendered = write_frames(assets, output, plan, hooks, workers=workers, minutes=minutes)
+    sheet = output / "contact-sheet.jpg"
+    write_contact_sheet(frame_rows(output), sheet)
     typer.echo(
-        f"{count} pictures in {output}, {rendered} of them rendered now; train with {output}/data.yaml"
+        f"{count} pictures in {output}, {rendered} of them rendered now; look at {sheet}, "
+        f"train with {output}/data.yaml"
     )

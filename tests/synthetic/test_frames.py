@@ -82,3 +82,17 @@ def test_validation_is_of_other_sites_and_people() -> None:
 def test_plans_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"frame|people|sides|val_share"):
         FramePlan(**wrong)
+
+
+def test_the_command_line_renders_frames_and_a_sheet_of_them(
+    pack: Path, tmp_path: Path, run_cli: Any
+) -> None:
+    arguments = ["synthesize", "frames", "--assets", str(pack), "--output", str(tmp_path / "out")]
+    done = run_cli(*arguments, "--frames", "4", "--most", "3", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "4 of them rendered now" in done.stdout
+    sheet = cv2.imread(str(tmp_path / "out" / "contact-sheet.jpg"))
+    assert sheet.shape[1] == 3 * (480 + 6)
+    wrong = run_cli(*arguments, "--fewest", "4", "--most", "3")
+    assert wrong.returncode == 2
+    assert "0 to 24" in wrong.stderr

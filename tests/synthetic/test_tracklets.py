@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.datasets import load
 from pipeline.hooks import Hooks
-from synthetic.contact_sheet import write_contact_sheet
+from synthetic.contact_sheet import tracklet_rows, write_contact_sheet
 from synthetic.renderer import Renderer
 from synthetic.tracklets import TrackletPlan, write_tracklets
 
@@ -100,11 +100,13 @@ def test_faces_kept_for_testing_are_in_no_training_folder(pack: Path, tmp_path: 
 
 
 def test_a_contact_sheet_has_a_row_for_each_person(rendered: Path, tmp_path: Path) -> None:
-    write_contact_sheet(rendered / "bbox_train", tmp_path / "sheet.png", rows=5, per_camera=2)
+    write_contact_sheet(
+        tracklet_rows(rendered / "bbox_train", people=5, per_camera=2), tmp_path / "sheet.png"
+    )
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet.shape[0] == 3 * (128 + 6)
-    with pytest.raises(FileNotFoundError, match="no people to show"):
-        write_contact_sheet(tmp_path / "nothing", tmp_path / "sheet.png")
+    with pytest.raises(ValueError, match="nothing to show"):
+        write_contact_sheet(tracklet_rows(tmp_path / "nothing"), tmp_path / "sheet.png")
 
 
 def test_the_command_line_renders_and_explains(pack: Path, tmp_path: Path, run_cli: Any) -> None:

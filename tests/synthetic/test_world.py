@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -186,3 +187,16 @@ def _film(renderer: Renderer, pack: Path, world: World) -> Any:
 def test_plans_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"world|sides|video|crf|ISO"):
         replace(PLAN, **wrong)
+
+
+def test_the_command_line_renders_a_world_and_a_sheet_of_it(pack: Path, tmp_path: Path, run_cli: Any) -> None:
+    arguments = ["synthesize", "world", "--assets", str(pack), "--output", str(tmp_path / "out")]
+    sizes = ["--people", "2", "--cameras", "2", "--seconds", "20", "--rate", "0.5", "--width", "128"]
+    done = run_cli(*arguments, *sizes, "--height", "72")
+    assert done.returncode == 0, done.stderr
+    assert "20 frames of them rendered now" in done.stdout
+    sheet = cv2.imread(str(tmp_path / "out" / "contact-sheet.jpg"))
+    assert sheet.shape[:2] == (2 * (270 + 6), 4 * (480 + 6))  # a row a camera, four moments
+    wrong = run_cli(*arguments, *sizes, "--height", "73")
+    assert wrong.returncode == 2
+    assert "even sides" in wrong.stderr
