@@ -38,8 +38,8 @@ def main() -> None:
     for workers in sorted({1, os.cpu_count() or 1}):
         with tempfile.TemporaryDirectory() as folder:
             begin = perf_counter()
-            count = write_tracklets(arguments.assets, Path(folder) / "t", plan, Hooks(), workers=workers)
-            print(f"| {workers} | {count / (perf_counter() - begin):.1f} |", flush=True)
+            done = write_tracklets(arguments.assets, Path(folder) / "t", plan, Hooks(), workers=workers)
+            print(f"| {workers} | {done.now / (perf_counter() - begin):.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,8 +28,8 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="mars, market1501, ...: a file of evaluation/datasets.")],
     root: Annotated[Path, typer.Option(help="Folder of the data set.")],
     embedder: Annotated[
-        str | None,
-        typer.Option(help="Plug-in or variant; default: by the weights, or the configuration's."),
+        list[str] | None,
+        typer.Option(help="NAME or NAME=WEIGHTS; several fill one table. Default: by the weights."),
     ] = None,
     weights: Annotated[
         str | None,
@@ -58,30 +59,37 @@ def evaluate(
 
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise ValueError(f"--output {output} must be a file in a folder that is there")
-    settings = _chosen(embedder, weights, device)
+    names = embedder or [""]
+    if weights is not None and len(names) > 1:
+        raise ValueError("--weights belongs to one embedder: write --embedder NAME=WEIGHTS for each")
+    chosen = [_chosen(name, weights, device) for name in names]
     loaded = load(dataset, root, split=split, holdout=holdout)
     if not loaded.query:
         raise ValueError(f"{dataset} in {root} has no queries; a synthetic set needs bbox_test or --holdout")
-    model = build_embedder(settings)
+    models = [(build_embedder(settings), settings.name in _CLIP_MODELS) for settings in chosen]
+    results = []
     with TerminalHooks() as hooks:
-        for note in (*loaded.notes, *filter(None, [model.fallback])):
+        for note in (*loaded.notes, *filter(None, [model.fallback for model, _ in models])):
             hooks.on_note(note)
-        result = run_evaluation(
-            loaded,
-            model,
-            batch_clips=batch or load_config().batch.clips,
-            frames="clips" if settings.name in _CLIP_MODELS else "mean",
-            clips=clips.value,
-            rerank=rerank,
-            hooks=hooks,
-        )
-    text = json.dumps(result.as_json(), indent=2)
+        for model, of_clips in models:
+            result = run_evaluation(
+                loaded,
+                model,
+                batch_clips=batch or load_config().batch.clips,
+                frames="clips" if of_clips else "mean",
+                clips=clips.value,
+                rerank=rerank,
+                hooks=hooks,
+            )
+            results.append(result)
+    values = [result.as_json() for result in results]
+    text = json.dumps(values if len(values) > 1 else values[0], indent=2)
     if output is not None:
         output.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text) if as_json else _show(result)
+    typer.echo(text) if as_json else _show(results, names)
 
 
-def _chosen(name: str | None, weights: str | None, device: str | None) -> PluginSettings:
+def _chosen(choice: str, weights: str | None, device: str | None) -> PluginSettings:
     """The embedder asked for by name, else by the form of the weights, else the configuration's."""
     from pipeline.config import check_plugins, load_config
     from pipeline.embedding import named_embedder, on_device
@@ -89,7 +97,9 @@ def _chosen(name: str | None, weights: str | None, device: str | None) -> Plugin
 
     config = load_config()
     settings = config.embedder
-    if name is not None:
+    name, _, own = choice.partition("=")
+    weights = own or weights
+    if name:
         settings = named_embedder(name)
     elif weights is not None:
         settings = PluginSettings(name="openvino_reid" if weights.endswith(".xml") else "ste_nvan")
@@ -98,13 +108,35 @@ def _chosen(name: str | None, weights: str | None, device: str | None) -> Plugin
     return settings
 
 
-def _show(result: ReidResult) -> None:
+def _show(results: Sequence[ReidResult], names: Sequence[str]) -> None:
     from pipeline.terminal import show_table
 
-    ranks = [f"Rank-{k}" for k in result.rank]
-    rates = [_percent(rate) for rate in (*result.rank.values(), result.mean_ap)]
-    columns = (*ranks, "mAP", "queries", "gallery", "seconds")
-    show_table(columns, [(*rates, result.num_answerable, result.num_gallery, f"{result.seconds:.1f}")])
+    ranks = [f"Rank-{k}" for k in results[0].rank]
+    columns = ("embedder", *ranks, "mAP", "queries", "gallery", "seconds")
+    rows = [
+        (
+            _label(name, result),
+            *map(_percent, (*result.rank.values(), result.mean_ap)),
+            result.num_answerable,
+            result.num_gallery,
+            f"{result.seconds:.1f}",
+        )
+        for name, result in zip(names, results, strict=True)
+    ]
+    show_table(columns, rows)
+    for result in results:
+        _show_pairs(result)
+
+
+def _label(name: str, result: ReidResult) -> str:
+    """An embedder as it was asked for, with the file of its weights."""
+    plugin, _, weights = name.partition("=")
+    return f"{plugin} {Path(weights).name}".strip() if plugin else result.embedder.partition(" (")[0]
+
+
+def _show_pairs(result: ReidResult) -> None:
+    from pipeline.terminal import show_table
+
     columns = ("query camera", "gallery camera", "queries", "Rank-1", "mAP")
     rows = [
         (here, there, pair.num_query, _percent(pair.rank1), _percent(pair.mean_ap))

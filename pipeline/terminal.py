@@ -14,6 +14,8 @@ from rich.table import Table
 
 from pipeline.hooks import Hooks, SourceProgress
 
+TIME_IS_UP = 75  # exit code of work that stopped at its deadline and goes on when it is started again
+
 
 class TerminalHooks(Hooks):
     """Progress bars on a terminal; elsewhere only the notes, a line each. A context manager."""

@@ -5,6 +5,7 @@ Every joint of its rigs has an identity rest rotation, which is what makes a pos
 """
 
 import csv
+import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -105,17 +106,31 @@ def read_cards(assets: Path) -> list[CharacterCard]:
         raise FileNotFoundError(
             f"no people pack in {assets}: it has no characters.csv (see docs/synthetic.md)"
         )
-    with table.open(newline="") as file:
-        return [_card(assets, row) for row in csv.DictReader(file)]
+    try:
+        with table.open(newline="") as file:
+            cards = [_card(assets, row) for row in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{table} is not the table of a people pack: {error!r}") from error
+    if not cards:
+        raise ValueError(f"{table} names no characters")
+    return cards
+
+
+def pack_hash(assets: Path) -> str:
+    """16 hex digits of a pack's table, which tell packs apart."""
+    return hashlib.sha256((assets / "characters.csv").read_bytes()).hexdigest()[:16]
 
 
 def _card(assets: Path, row: dict[str, str]) -> CharacterCard:
-    name = Path(row["file"]).stem
+    path = assets / row["file"]
+    if not path.resolve().is_relative_to(assets.resolve()):
+        raise ValueError(f"{row['file']} lies outside of the pack")
+    name = path.stem
     base = name.rsplit("_", 1)[0] if row["source"] == "valid" else name  # outfits share one person
     columns = {region: row.get(f"{region}_lab", "") for region in REGIONS[1:]}
     lab = {key: np.array(text.split(), np.float32) for key, text in columns.items() if len(text.split()) == 3}
     garments = f"{row['upper_garment']}, {row['lower_garment']}"
-    return CharacterCard(assets / row["file"], base, row["sex"], row["age_group"], garments, lab)
+    return CharacterCard(path, base, row["sex"], row["age_group"], garments, lab)
 
 
 def read_panorama(path: Path) -> NDArray[np.uint8]:
@@ -124,8 +139,15 @@ def read_panorama(path: Path) -> NDArray[np.uint8]:
 
 
 def panoramas(assets: Path) -> list[Path]:
-    """The panoramas of a pack, sorted by name."""
-    return sorted((assets / "panoramas").glob("*.jpg"))
+    """The panoramas of a pack, sorted by name.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    found = sorted((assets / "panoramas").glob("*.jpg"))
+    if not found:
+        raise FileNotFoundError(f"the people pack {assets} has no panoramas/*.jpg")
+    return found
 
 
 def load_character(card: CharacterCard) -> Character:
@@ -137,8 +159,8 @@ def load_character(card: CharacterCard) -> Character:
     try:
         glb = _Glb(card.path)
         return _character(card, glb)
-    except (KeyError, IndexError, struct.error, json.JSONDecodeError) as error:
-        raise ValueError(f"{card.path} is not a character of a people pack: {error!r}") from error
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, struct.error) as error:
+        raise ValueError(f"{card.path} is not a character of a people pack: {error}") from error
 
 
 class _Glb:
@@ -205,6 +227,8 @@ def _character(card: CharacterCard, glb: _Glb) -> Character:
         columns["weights"].append(glb.array(attributes["WEIGHTS_0"]))
         indices.append(glb.array(part["indices"]).reshape(-1, 3).astype(np.uint32) + np.uint32(count))
         count += len(columns["uv"][-1])
+        if indices[-1].max(initial=0) >= count or columns["weights"][-1].dtype != np.uint8:
+            raise ValueError("a triangle of vertices that are not there, or weights that are no bytes")
     whole = {key: np.concatenate(parts) for key, parts in columns.items()}
     return Character(
         card,
@@ -252,7 +276,9 @@ def _roles(
     moved_by = np.zeros(len(names), np.uint8)
     for joint in range(len(names)):
         ancestor = joint
-        while ancestor not in role_of and parents[ancestor] >= 0:
+        for _ in names:  # no longer than the skeleton, in whose file a joint may be its own ancestor
+            if ancestor in role_of or parents[ancestor] < 0:
+                break
             ancestor = parents[ancestor]
         moved_by[joint] = role_of.get(ancestor, 0)
     return moved_by, places[joint_of]

@@ -88,7 +88,7 @@ class Camera:
 
 
 def sample_camera(rng: np.random.Generator) -> Camera:
-    """A surveillance camera: 2.2 to 7 m high, its people 40 to 400 px."""
+    """A surveillance camera: 1.4 to 7 m high, its people 40 to 400 px."""
     sizes = ((640, 480), (720, 576), (1280, 720), (1920, 1080))
     width, height = sizes[int(rng.choice(4, p=[0.15, 0.2, 0.35, 0.3]))]
     shortest = 40 if rng.random() < 0.2 else 90

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from synthetic.contact_sheet import Image
+    from synthetic.shards import Rendered
 
 app = typer.Typer(
     help="Render people who do not exist: labelled tracklets, multi-camera video, frames for detectors.",
@@ -39,14 +43,14 @@ def tracklets(
     seed: Seed = 0,
     workers: Workers = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")
+        float | None, typer.Option(min=0, help="Stop after so long, with exit code 75; run again to go on.")
     ] = None,
 ) -> None:
     """Labelled tracklets of one person each, 256x128 crops in the layout of MARS, and a contact sheet."""
     from time import perf_counter
 
     from pipeline.terminal import TerminalHooks
-    from synthetic.contact_sheet import tracklet_rows, write_contact_sheet
+    from synthetic.contact_sheet import tracklet_rows
     from synthetic.tracklets import TrackletPlan, write_tracklets
 
     plan = TrackletPlan(people, cameras, seen_by, frames, seed, test_share)
@@ -54,12 +58,9 @@ def tracklets(
     with TerminalHooks() as hooks:
         rendered = write_tracklets(assets, output, plan, hooks, workers=workers, minutes=minutes)
     seconds = perf_counter() - begin
-    sheet = output / "contact-sheet.jpg"
-    write_contact_sheet(tracklet_rows(output / "bbox_train"), sheet)
-    typer.echo(
-        f"{plan.num_crops} crops of {people} people in {output}, {rendered} of them rendered now "
-        f"({rendered / seconds:.0f} a second); look at {sheet}"
-    )
+    _show(rendered, f"crops of {people} people", output, tracklet_rows(output / "bbox_train"))
+    typer.echo(f"{rendered.now / seconds:.0f} crops a second")
+    _stop_if_unfinished(rendered)
 
 
 @app.command()
@@ -78,7 +79,8 @@ def world(
 ) -> None:
     """Video of several cameras, through which people walk, with its ground truth."""
     from pipeline.terminal import TerminalHooks
-    from synthetic.contact_sheet import world_rows, write_contact_sheet
+    from synthetic.contact_sheet import world_rows
+    from synthetic.shards import Rendered
     from synthetic.world import WorldPlan, write_world
 
     plan = WorldPlan(
@@ -87,12 +89,9 @@ def world(
     )  # fmt: skip
     with TerminalHooks() as hooks:
         rendered = write_world(assets, output, plan, hooks)
-    sheet = output / "contact-sheet.jpg"
-    write_contact_sheet(world_rows(output), sheet)
-    typer.echo(
-        f"{cameras} cameras of {seconds:g} s in {output}, {rendered} frames of them rendered now; "
-        f"look at {sheet}"
-    )
+    total = cameras * plan.num_frames
+    what = f"frames of {cameras} cameras of {seconds:g} s"
+    _show(Rendered(rendered, total, total), what, output, world_rows(output))
 
 
 @app.command()
@@ -106,20 +105,36 @@ def frames(
     seed: Seed = 0,
     workers: Workers = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")
+        float | None, typer.Option(min=0, help="Stop after so long, with exit code 75; run again to go on.")
     ] = None,
 ) -> None:
     """Pictures with boxes of people, in the layout that Ultralytics trains from."""
     from pipeline.terminal import TerminalHooks
-    from synthetic.contact_sheet import frame_rows, write_contact_sheet
+    from synthetic.contact_sheet import frame_rows
     from synthetic.frames import FramePlan, write_frames
 
     plan = FramePlan(frames=count, fewest=fewest, most=most, val_share=val_share, seed=seed)
     with TerminalHooks() as hooks:
         rendered = write_frames(assets, output, plan, hooks, workers=workers, minutes=minutes)
-    sheet = output / "contact-sheet.jpg"
-    write_contact_sheet(frame_rows(output), sheet)
-    typer.echo(
-        f"{count} pictures in {output}, {rendered} of them rendered now; look at {sheet}, "
-        f"train with {output}/data.yaml"
-    )
+    _show(rendered, "pictures", output, frame_rows(output))
+    _stop_if_unfinished(rendered)
+    typer.echo(f"train with {output}/data.yaml")
+
+
+def _show(rendered: Rendered, what: str, output: Path, rows: list[list[Image]]) -> None:
+    """Say what is there, and make a contact sheet of it."""
+    from synthetic.contact_sheet import write_contact_sheet
+
+    text = f"{rendered.done} of {rendered.total} {what} are in {output}, {rendered.now} rendered now"
+    if any(rows):
+        write_contact_sheet(rows, output / "contact-sheet.jpg")
+        text += f"; look at {output / 'contact-sheet.jpg'}"
+    typer.echo(text)
+
+
+def _stop_if_unfinished(rendered: Rendered) -> None:
+    from pipeline.terminal import TIME_IS_UP
+
+    if rendered.done < rendered.total:
+        typer.echo("The time is up; run the same command again to go on.")
+        raise typer.Exit(TIME_IS_UP)

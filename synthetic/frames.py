@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
-from synthetic.assets import panoramas, read_cards
+from synthetic.assets import pack_hash, panoramas, read_cards
 from synthetic.cameras import sample_surveying_camera
 from synthetic.dressing import Wardrobe
 from synthetic.figures import Path as Way
@@ -28,7 +27,7 @@ from synthetic.optics import develop
 from synthetic.people import Person, population
 from synthetic.renderer import Figure, PersonModel, Renderer
 from synthetic.routes import Grounds, survey
-from synthetic.shards import claim_folder, render_shards
+from synthetic.shards import Rendered, claim_folder, render_shards, write_jpeg
 from synthetic.sightings import Sighting, sight
 from synthetic.sites import Site, sample_site
 
@@ -80,8 +79,8 @@ class FramePlan:
     @property
     def shard_frames(self) -> list[int]:
         """Pictures of each shard."""
-        firsts = range(0, self.frames, _SHARD_FRAMES)
-        return [min(_SHARD_FRAMES, self.frames - first) for first in firsts]
+        size = min(_SHARD_FRAMES, -(-self.frames // 2))  # two at least: one is for validation
+        return [min(size, self.frames - first) for first in range(0, self.frames, size)]
 
     def split(self, shard: int) -> str:
         """Whether a shard is for "train" or "val"."""
@@ -98,7 +97,7 @@ def write_frames(
     *,
     workers: int | None = None,
     minutes: float | None = None,
-) -> int:
+) -> Rendered:
     """Render a data set; shards that are there already are left as they are.
 
     Args:
@@ -110,14 +109,14 @@ def write_frames(
         minutes: Begin no more shards after so long; None: render all.
 
     Returns:
-        How many frames were rendered now.
+        How far it came.
 
     Raises:
         ValueError: the folder holds frames of another plan.
         FileNotFoundError: there is no people pack.
     """
     read_cards(assets)
-    claim_folder(folder, asdict(plan), "frames")
+    claim_folder(folder, asdict(plan) | {"pack": pack_hash(assets)}, "frames")
     for kind in ("images", "labels"):
         for split in ("train", "val"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
@@ -134,9 +133,7 @@ def _write_shard(assets: Path, folder: Path, plan: FramePlan, shard: int) -> Non
     with Renderer(_SHADOW_SIZE) as renderer:
         for number, (image, boxes) in enumerate(_render_shard(renderer, assets, plan, shard)):
             name = f"{shard:05d}_{number:03d}"
-            code = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, plan.quality]
-            cv2.imwrite(str(folder / "images" / split / f"{name}.jpg"), code, quality)
+            write_jpeg(folder / "images" / split / f"{name}.jpg", image, plan.quality)
             (folder / "labels" / split / f"{name}.txt").write_text(_label(boxes, image.shape[1::-1]))
 
 

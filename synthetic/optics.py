@@ -99,8 +99,6 @@ def develop(
     image: Image,
     optics: Optics,
     rng: np.random.Generator,
-    *,
-    smear_px: tuple[float, float] = (0.0, 0.0),
 ) -> Image:
     """The picture that a camera records of a clean one.
 
@@ -108,14 +106,13 @@ def develop(
         image: `(H, W, 3) uint8` RGB, a straight render in display values; it is not changed.
         optics: The camera's constants.
         rng: Randomness of the noise of this picture.
-        smear_px: How far things move during the exposure, to the right and down, in pixels.
 
     Returns:
         `(H, W, 3) uint8` RGB.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"a picture must be (H, W, 3) uint8 with pixels, not {image.shape} {image.dtype}")
-    image = _lens(image, optics, smear_px)
+    image = _lens(image, optics)
     tone, noise_std = _tables(optics)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     shown = cv2.LUT(image, tone)
@@ -127,26 +124,14 @@ def develop(
     return _transmit(np.asarray(recorded, np.uint8), optics)
 
 
-def _lens(image: Image, optics: Optics, smear_px: tuple[float, float]) -> Image:
-    """Blur by motion and lens, and darker corners."""
-    if max(map(abs, smear_px)) >= 0.5:
-        image = np.asarray(cv2.filter2D(image, -1, _smear(*smear_px)), np.uint8)
+def _lens(image: Image, optics: Optics) -> Image:
+    """Blur, and darker corners."""
     if optics.blur_px > 0:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), optics.blur_px), np.uint8)
     if optics.vignetting > 0:
         light = _vignette(image.shape[:2], optics.vignetting)
         image = np.asarray(cv2.multiply(image, light, dtype=cv2.CV_8U), np.uint8)
     return image
-
-
-def _smear(right: float, down: float) -> _Floats:
-    """The line along which a moving point is spread, drawn eight times finer and averaged."""
-    reach = int(np.ceil(max(abs(right), abs(down)) / 2))
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-    steps = np.linspace(-0.5, 0.5, 8 * reach + 1)
-    at = np.rint(np.stack([steps * down, steps * right])).astype(int) + reach
-    np.add.at(kernel, tuple(at), np.float32(1 / len(steps)))
-    return kernel
 
 
 @lru_cache(maxsize=32)

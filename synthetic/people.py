@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.assets import REGIONS, CharacterCard
+from synthetic.assets import CharacterCard
 from synthetic.motion import Arm, Bearing, Gait, sample_gait
 
 PATTERNS = (
@@ -142,7 +142,7 @@ def _one_of(options: Sequence[Arm], rng: np.random.Generator) -> Arm:
 
 
 def population(cards: Sequence[CharacterCard], count: int, rng: np.random.Generator) -> list[Person]:
-    """Draw people, each told apart from every other by more than a shade.
+    """Draw people, each told apart from all others of the same face by more than a shade.
 
     Args:
         cards: The pack's characters.
@@ -189,7 +189,7 @@ def _stranger(
         character,
         scale=float(np.clip(rng.normal(1.0 if adult else 0.96, 0.04), 0.88, 1.1)),
         girth=float(np.clip(rng.normal(1.02, 0.06), 0.9, 1.2)),
-        garments=_outfit(rng),
+        garments=_outfit(rng) | {"skin": _skin(cards[character], rng)},
         print_seed=int(rng.integers(2**31)) if rng.random() < 0.22 else None,
         accessories=_accessories(rng),
         gait=sample_gait(rng),
@@ -211,7 +211,7 @@ def _twin(
     if rng.random() < 0.5 and same_sex and cards[character].base != cards[other.character].base:
         return replace(
             stranger,
-            garments=other.garments,
+            garments=other.garments | {"skin": stranger.garments["skin"]},
             print_seed=other.print_seed,
             accessories=other.accessories,
             twin_of=other.number,
@@ -227,20 +227,16 @@ def _alike(cards: Sequence[CharacterCard], one: Person, other: Person) -> bool:
         return False
     if (one.print_seed is None) != (other.print_seed is None):
         return False
-    for region in ("top", "bottom"):
+    for region in ("top", "bottom", "shoes"):
         a, b = one.garments[region], other.garments[region]
         own = cards[one.character].lab.get(region), cards[other.character].lab.get(region)
         colours = [
-            np.asarray(g.target if g.target is not None else lab) for g, lab in zip((a, b), own, strict=True)
+            np.asarray(g.target if g.target is not None else lab if lab is not None else (0, 0, 0))
+            for g, lab in zip((a, b), own, strict=True)
         ]
         if a.pattern != b.pattern or np.linalg.norm(colours[0] - colours[1]) > SAME_COLOUR:
             return False
     return True
-
-
-def garment_regions() -> tuple[str, ...]:
-    """Regions that people are coloured by."""
-    return REGIONS[1:]
 
 
 def _outfit(rng: np.random.Generator) -> dict[str, Garment]:
@@ -281,8 +277,12 @@ def _hair(rng: np.random.Generator) -> Garment:
     return Garment((lightness, rng.uniform(2, 9), 4 + 0.28 * lightness))
 
 
-def _skin(rng: np.random.Generator) -> Garment:
-    return Garment(None)
+def _skin(card: CharacterCard, rng: np.random.Generator) -> Garment:
+    """The character's own, a few L lighter or darker: prints and bags tell people apart, not skin."""
+    if "skin" not in card.lab:
+        return Garment(None)
+    lightness, a, b = card.lab["skin"].tolist()
+    return Garment((lightness + float(np.clip(rng.normal(0, 2.5), -6, 6)), a, b))
 
 
 _GARMENTS: dict[str, Callable[[np.random.Generator], Garment]] = {
@@ -290,7 +290,6 @@ _GARMENTS: dict[str, Callable[[np.random.Generator], Garment]] = {
     "bottom": _bottom,
     "shoes": _shoes,
     "hair": _hair,
-    "skin": _skin,
 }
 
 

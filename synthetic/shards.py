@@ -11,11 +11,33 @@ from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
+
+
+def write_jpeg(path: Path, image: NDArray[np.uint8], quality: int) -> None:
+    """Write (H, W, 3) uint8 RGB.
+
+    Raises:
+        OSError: it could not be written, as on a full disk.
+    """
+    if not cv2.imwrite(
+        str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    ):
+        raise OSError(f"{path} could not be written: is the disk full?")
+
+
+class Rendered(NamedTuple):
+    """Pictures rendered now, that are there, and that are wanted."""
+
+    now: int
+    done: int
+    total: int
 
 
 def claim_folder(folder: Path, plan: Mapping[str, Any], what: str) -> None:
@@ -24,12 +46,21 @@ def claim_folder(folder: Path, plan: Mapping[str, Any], what: str) -> None:
     Raises:
         ValueError: the folder holds something of another plan.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "plan.json"
     if not path.exists():
         path.write_text(json.dumps(plan, indent=1) + "\n")
-    elif json.loads(path.read_text()) != json.loads(json.dumps(plan)):
-        raise ValueError(f"{folder} holds {what} of another plan ({path}): take an empty folder")
+        return
+    try:
+        same = json.loads(path.read_text()) == json.loads(json.dumps(plan))
+    except json.JSONDecodeError:
+        same = False
+    if not same:
+        raise ValueError(
+            f"{folder} holds {what} of another plan or people pack ({path}): take an empty folder"
+        )
 
 
 def render_shards(
@@ -41,7 +72,7 @@ def render_shards(
     *,
     workers: int | None = None,
     minutes: float | None = None,
-) -> int:
+) -> Rendered:
     """Render what a folder lacks, in several processes; a shard that is whole has an empty file in `shards/`.
 
     Args:
@@ -54,7 +85,7 @@ def render_shards(
         minutes: Begin no more shards after so long; None: render all.
 
     Returns:
-        How many pictures were rendered now.
+        How far it came.
     """
     marks = folder / "shards"
     marks.mkdir(exist_ok=True)
@@ -65,7 +96,7 @@ def render_shards(
     for shard in _rendered(partial(_render, work, marks), todo, workers, minutes):
         done += sizes[shard]
         hooks.on_step(f"rendering {what}", done, total)
-    return done - before
+    return Rendered(done - before, done, total)
 
 
 def _mark(marks: Path, shard: int) -> Path:

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
-from synthetic.assets import CharacterCard, panoramas, read_cards
+from synthetic.assets import CharacterCard, pack_hash, panoramas, read_cards
 from synthetic.dressing import Wardrobe
 from synthetic.figures import Box, box_of, outline, poses, straight_path
 from synthetic.motion import walking_speed
 from synthetic.optics import develop
 from synthetic.people import Person, population
 from synthetic.renderer import Figure, PersonModel, Renderer, SceneryModel
-from synthetic.shards import claim_folder, render_shards
+from synthetic.shards import Rendered, claim_folder, render_shards, write_jpeg
 from synthetic.sites import Site, sample_site
 
 CROP_WIDTH, CROP_HEIGHT = 128, 256
@@ -85,7 +85,7 @@ def write_tracklets(
     *,
     workers: int | None = None,
     minutes: float | None = None,
-) -> int:
+) -> Rendered:
     """Render a data set; shards that are there already are left as they are.
 
     Args:
@@ -97,7 +97,7 @@ def write_tracklets(
         minutes: Begin no more shards after so long; None: render all.
 
     Returns:
-        How many crops were rendered now.
+        How far it came.
 
     Raises:
         ValueError: the folder holds a data set of another plan.
@@ -106,7 +106,7 @@ def write_tracklets(
     cards = read_cards(assets)
     people = population(cards, plan.people, np.random.default_rng([plan.seed, 0]))
     tested = _tested_bases(cards, plan)
-    claim_folder(folder, asdict(plan), "tracklets")
+    claim_folder(folder, asdict(plan) | {"pack": pack_hash(assets)}, "tracklets")
     _write_people(folder / "people.csv", cards, people, tested)
     return render_shards(
         partial(_write_shard, assets, folder, plan), folder, plan.shard_crops, "crops", hooks,
@@ -155,8 +155,7 @@ def _write_shard(assets: Path, folder: Path, plan: TrackletPlan, shard: int) -> 
             place.mkdir(parents=True, exist_ok=True)
             for number, crop in enumerate(tracklet.crops, start=1):
                 name = f"{person.number:04d}C{tracklet.camera}T{tracklet.number:04d}F{number:03d}.jpg"
-                code = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
-                cv2.imwrite(str(place / name), code, [cv2.IMWRITE_JPEG_QUALITY, plan.quality])
+                write_jpeg(place / name, crop, plan.quality)
 
 
 @dataclass(frozen=True)

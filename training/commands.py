@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[list[str], typer.Option(help="NAME=ROOT: data set and its folder; several are joined.")],
+    data: Annotated[
+        list[str], typer.Option(help="NAME=ROOT[?split=2&holdout=50]: a data set; several are joined.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder of the run; one that is there already goes on.")],
     config: Annotated[
         Path | None, typer.Option("--config", help="Recipe; default: configs/train.yaml.")
@@ -30,10 +32,14 @@ def train(
     ] = None,
     init_from: Annotated[Path | None, typer.Option(help="A Retrace checkpoint to begin with.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop and save after so long; the same command goes on.")
+        float | None,
+        typer.Option(
+            min=0, help="Stop training and save after so long, with exit code 75; go on by the same command."
+        ),
     ] = None,
     evaluate: Annotated[
-        list[str] | None, typer.Option(help="NAME=ROOT: evaluate on it now and then; may be repeated.")
+        list[str] | None,
+        typer.Option(help="NAME=ROOT[?split=2]: evaluate on it now and then; may be repeated."),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded crops and teacher features; reused by other runs.")
@@ -51,7 +57,7 @@ def train(
     deadline = None if minutes is None else monotonic() + 60 * minutes
 
     from pipeline.device import choose_device
-    from pipeline.terminal import TerminalHooks
+    from pipeline.terminal import TIME_IS_UP, TerminalHooks
     from training.clips import join
     from training.recipe import load_recipe
     from training.train import Job
@@ -60,6 +66,8 @@ def train(
     if init is not None and init_from is not None:
         raise ValueError("training begins with --init or with --init-from, not with both")
     recipe = load_recipe(config, set_ or [], variant)
+    if teacher is not None and not recipe.losses.need_teacher:
+        raise ValueError("the recipe's losses use no teacher: take configs/train_distilled.yaml")
     device = choose_device(device)
     training_set = join(_load_all(data, "--data"))
     evaluations = tuple(_load_all(evaluate or [], "--evaluate"))
@@ -82,6 +90,7 @@ def train(
     typer.echo(f"{outcome.step} of {outcome.num_steps} steps, {outcome.seconds:.0f} s: {outcome.model}")
     if outcome.step < outcome.num_steps:
         typer.echo("The time is up; run the same command again to go on.")
+        raise typer.Exit(TIME_IS_UP)
 
 
 def _load_all(texts: Sequence[str], flag: str) -> list[ReidDataset]:
@@ -89,10 +98,12 @@ def _load_all(texts: Sequence[str], flag: str) -> list[ReidDataset]:
 
     datasets = []
     for text in texts:
-        name, equals, root = text.partition("=")
-        if not equals or not name.strip() or not root.strip():
-            raise ValueError(f"{flag} takes NAME=ROOT, got '{text}'")
-        datasets.append(load(name.strip(), Path(root)))
+        name, equals, place = text.partition("=")
+        root, _, query = place.partition("?")
+        options = [option.partition("=") for option in query.split("&") if option]
+        if not equals or not name.strip() or not root.strip() or not all(v.isdigit() for _, _, v in options):
+            raise ValueError(f"{flag} takes NAME=ROOT or NAME=ROOT?split=2&holdout=50, got '{text}'")
+        datasets.append(load(name.strip(), Path(root), **{key: int(value) for key, _, value in options}))
     return datasets
 
 

@@ -104,9 +104,14 @@ def compute_teacher(embedder: Embedder, files: Sequence[str], folder: Path, hook
     return Teacher(str(spec), path, spec.dimension)
 
 
+def _done(progress: Path) -> int:
+    text = progress.read_text() if progress.exists() else ""
+    return int(text) if text.isdigit() else 0
+
+
 def _embed_all(embedder: Embedder, files: Sequence[str], part: Path, progress: Path, hooks: Hooks) -> None:
     shape = (len(files), embedder.spec.dimension)
-    done = int(progress.read_text()) if progress.exists() and part.exists() else 0
+    done = _done(progress) if part.exists() else 0
     features = open_memmap(part, mode="r+" if done else "w+", dtype=np.float16, shape=shape)
     for start in range(done, len(files), _CHUNK):
         chunk = files[start : start + _CHUNK]
@@ -117,5 +122,7 @@ def _embed_all(embedder: Embedder, files: Sequence[str], part: Path, progress: P
             raise ValueError(f"the teacher {embedder.spec.name} gives nothing for {wrong}")
         features[start : start + len(rows)] = rows
         features.flush()
-        progress.write_text(str(start + len(rows)))
+        beside = progress.with_suffix(".next")
+        beside.write_text(str(start + len(rows)))
+        beside.replace(progress)
         hooks.on_step("teacher", start + len(rows), len(files))

@@ -152,14 +152,14 @@ def load_recipe(
     """Read a recipe, then apply overrides.
 
     Args:
-        path: A YAML file that holds the whole recipe; `configs/train.yaml` if None.
+        path: A YAML file, `configs/train.yaml` if None; `extends: FILE` lays it over another beside it.
         overrides: `key.sub=value` with YAML values; `stages.0.steps=100` reaches into the list of stages.
         variant: Replaces the recipe's.
 
     Raises:
         ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
     """
-    values = read_yaml(path or DEFAULT)
+    values = _read(path or DEFAULT)
     if variant is not None:
         values["variant"] = variant
     for override in overrides:
@@ -168,6 +168,17 @@ def load_recipe(
             change["stages"] = _changed(values.get("stages"), change["stages"])
         values = merge(values, change)
     return parse_recipe(values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A recipe's file over the one beside it that it extends, if any."""
+    values = read_yaml(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or not (path.parent / base).is_file() or path.parent / base == path:
+        raise ConfigError(f"{path}: extends must name another file beside it, not {base!r}")
+    return merge(_read(path.parent / base), values)
 
 
 def parse_recipe(values: dict[str, Any]) -> Recipe:
@@ -188,7 +199,9 @@ def _changed(stages: Any, change: Any) -> Any:
     """A list of stages with `{"0": {...}}` merged into it; a list replaces it."""
     if not isinstance(change, dict):
         return change
-    changed = list(stages or [])
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise ConfigError("--set stages.N: the recipe's stages are no list of stages")
+    changed = list(stages)
     for index, value in change.items():
         if not index.isdigit() or int(index) >= len(changed):
             raise ConfigError(f"--set stages.{index}: the recipe has stages 0 to {len(changed) - 1}")

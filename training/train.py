@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from evaluation.datasets import ReidDataset
@@ -100,7 +101,7 @@ def train(job: Job, hooks: Hooks) -> Outcome:
     """
     recipe, plan = job.recipe, make_plan(job.recipe, job.training_set.num_identities)
     job.output.mkdir(parents=True, exist_ok=True)
-    run = _resumed(job) or _begun(job, hooks)
+    run = _resumed(job, hooks) or _begun(job, hooks)
     with (
         _kernels(recipe),
         _stop_requests(job.deadline) as stop_reason,
@@ -168,12 +169,18 @@ def _begun(job: Job, hooks: Hooks) -> Run:
     )  # fmt: skip
 
 
+def _packed_size(packed: Path) -> list[int]:
+    """Height and width of packed crops: a later stage that shrinks them anew sees other pixels."""
+    return list(np.load(packed, mmap_mode="r").shape[1:3])
+
+
 def _save(run: Run, job: Job) -> None:
     """All that a resumed run needs. No random state: every draw is a function of seed, stage and step."""
     state = {
         "recipe": job.recipe.model_dump(mode="json"),
         "training_set": job.training_set.summary(),
         "teacher": None if job.teacher is None else job.teacher.name,
+        "packed": None if job.packed is None else _packed_size(job.packed),
         "model": run.model.state_dict(),
         "heads": run.heads.state_dict(),
         "average": run.average.state_dict(),
@@ -184,7 +191,7 @@ def _save(run: Run, job: Job) -> None:
     save_state(state, job.output)
 
 
-def _resumed(job: Job) -> Run | None:
+def _resumed(job: Job, hooks: Hooks) -> Run | None:
     """The run that the output folder holds, checked to be this job's; None where there is none."""
     state = load_state(job.output)
     if state is None:
@@ -198,12 +205,17 @@ def _resumed(job: Job) -> Run | None:
     for what, now in (
         ("training_set", job.training_set.summary()),
         ("teacher", None if job.teacher is None else job.teacher.name),
+        ("packed", None if job.packed is None else _packed_size(job.packed)),
     ):
         if state[what] != now:
             raise ValueError(
                 f"{job.output} holds a run with another {what} ({state[what]}, now {now}): give --output "
                 "a new folder"
             )
+    for beginning in filter(None, (job.imagenet, job.checkpoint)):
+        hooks.on_note(
+            f"{job.output} goes on at step {state['counts'][0]}; {beginning.name} is not read again"
+        )
     run = _begun(replace(job, imagenet=None, checkpoint=None), Hooks())
     run.model.load_state_dict(state["model"])
     run.heads.load_state_dict(state["heads"])
@@ -266,7 +278,7 @@ def _log_line(run: Run, recipe: Recipe, plan: Plan) -> dict[str, Any]:
 def _check_finite(run: Run) -> None:
     if not bool(run.sums.isfinite().all()):
         raise ValueError(
-            f"the loss is not finite any more at step {run.step}: resume with a lower lr in a new folder"
+            f"the loss is not finite any more at step {run.step}: begin anew elsewhere with a lower lr"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -253,9 +254,20 @@ def test_the_tables(market: Path, capsys: Capture) -> None:
     assert "market1501, per cent, mean of frames, re-ranked, by colour_stripes (264-d" in shown
 
 
+def test_several_embedders_fill_one_table(market: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "result.json"
+    arguments = ["evaluate", "--dataset", "market1501", "--root", str(market), "--output", str(out)]
+    arguments += ["--embedder", "colour_stripes", "--embedder", "ste_nvan=ste_nvan_r50_synthetic"]
+    assert run_pipeline.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"\n +colour_stripes .*100.0.*\n +ste_nvan ste_nvan_r50_synthetic ", shown)
+    assert [row["frames"] for row in json.loads(out.read_text())] == ["mean", "clips"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--embedder", "ste_nvan", "--embedder", "nvan", "--weights", "x"], "belongs to one embedder"),
         (["--dataset", "nobody"], "no data set named 'nobody'; there are: dukemtmc_videoreid"),
         (["--dataset", "mars"], "bbox_train is missing: unpack the crops of MARS"),
         (["--split", "3"], "the data set market1501 takes no 'split'"),

@@ -16,7 +16,7 @@ PLAN = FramePlan(frames=6, fewest=2, most=4, sizes=((320, 180), (200, 160)), see
 @pytest.fixture(scope="module")
 def rendered(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("frames") / "set"
-    assert write_frames(pack, folder, PLAN, Hooks(), workers=1) == 6
+    assert write_frames(pack, folder, PLAN, Hooks(), workers=1) == (6, 6, 6)
     return folder
 
 
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_files_and_shards_are_kept(
 ) -> None:
     write_frames(pack, tmp_path / "again", PLAN, Hooks(), workers=1)
     assert hashes(tmp_path / "again") == hashes(rendered)
-    assert write_frames(pack, tmp_path / "again", PLAN, Hooks(), workers=1) == 0
+    assert write_frames(pack, tmp_path / "again", PLAN, Hooks(), workers=1) == (0, 6, 6)
     with pytest.raises(ValueError, match="another plan"):
         write_frames(pack, tmp_path / "again", FramePlan(frames=7), Hooks())
 
@@ -90,7 +90,7 @@ def test_the_command_line_renders_frames_and_a_sheet_of_them(
     arguments = ["synthesize", "frames", "--assets", str(pack), "--output", str(tmp_path / "out")]
     done = run_cli(*arguments, "--frames", "4", "--most", "3", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    assert "4 of them rendered now" in done.stdout
+    assert "4 rendered now" in done.stdout
     sheet = cv2.imread(str(tmp_path / "out" / "contact-sheet.jpg"))
     assert sheet.shape[1] == 3 * (480 + 6)
     wrong = run_cli(*arguments, "--fewest", "4", "--most", "3")

@@ -84,24 +84,14 @@ def test_noise_has_the_deviation_it_says(shot: float, read: float) -> None:
     assert chroma(noisy) <= 1
 
 
-def test_smear_spreads_a_point_along_the_motion() -> None:
-    point = np.zeros((33, 33, 3), np.uint8)
-    point[16, 16] = 255
-    across = develop(point, Optics(), rng(), smear_px=(8, 0))[..., 0] > 0
-    assert across[16].sum() in (8, 9)
-    assert across.sum() == across[16].sum()
-    down = develop(point, Optics(), rng(), smear_px=(0, 8))[..., 0] > 0
-    np.testing.assert_array_equal(down, across.T)
-
-
 @pytest.mark.parametrize("shape", [(256, 128), (31, 17), (720, 1280), (600, 100)])
 def test_any_size_twice_the_same(shape: tuple[int, int]) -> None:
     image = rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     optics = sample_optics(rng(2))
-    first, again = (develop(image, optics, rng(3), smear_px=(2, 1)) for _ in range(2))
+    first, again = (develop(image, optics, rng(3)) for _ in range(2))
     assert first.shape == image.shape
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, develop(image, optics, rng(4), smear_px=(2, 1)))
+    assert not np.array_equal(first, develop(image, optics, rng(4)))
 
 
 def test_cameras_are_mostly_less_colourful_and_a_few_grey() -> None:

@@ -10,7 +10,8 @@ from synthetic.people import SAME_COLOUR, population
 @pytest.fixture(scope="module")
 def cards() -> list[CharacterCard]:
     """300 characters on paper; nothing is loaded."""
-    lab = {"top": np.float32([50, 0, 0]), "bottom": np.float32([30, 0, 0]), "shoes": np.float32([20, 0, 0])}
+    colours = {"top": (50, 0, 0), "bottom": (30, 0, 0), "shoes": (20, 0, 0), "skin": (60, 15, 18)}
+    lab = {region: np.float32(colour) for region, colour in colours.items()}
     return [
         CharacterCard(Path(f"{n}.glb"), f"face{n // 2}", "MF"[n % 2], "adult", "shirt, jeans", lab)
         for n in range(300)
@@ -41,7 +42,7 @@ def test_nobody_is_a_near_duplicate(cards: list[CharacterCard]) -> None:
                 garments = all(
                     one.garments[r].pattern == other.garments[r].pattern
                     and _distance(cards, one, other, r) <= SAME_COLOUR
-                    for r in ("top", "bottom")
+                    for r in ("top", "bottom", "shoes")
                 )
                 assert not (things and prints and garments), (one, other)
                 compared += 1
@@ -63,15 +64,16 @@ def test_twins_share_all_but_one_thing(cards: list[CharacterCard]) -> None:
     kinds = set()
     for twin in twins:
         other = people[twin.twin_of - 1]  # type: ignore[operator]
-        changed = {r for r in twin.garments if twin.garments[r] != other.garments[r]}
+        changed = {r for r in twin.garments if r != "skin" and twin.garments[r] != other.garments[r]}
         if cards[twin.character].base == cards[other.character].base:
             assert len(changed) == 1
             assert twin.accessories == other.accessories
-            kinds.add("garment")
+            assert twin.garments["skin"] == other.garments["skin"]
+            kinds |= changed
         else:
             assert not changed
             kinds.add("body")
-    assert kinds == {"garment", "body"}
+    assert kinds == {"top", "bottom", "shoes", "body"}
 
 
 def test_a_pack_too_small_for_so_many_says_so(
@@ -80,3 +82,11 @@ def test_a_pack_too_small_for_so_many_says_so(
     monkeypatch.setattr("synthetic.people._alike", lambda cards, one, other: True)
     with pytest.raises(ValueError, match="1 characters are too few for 2 people"):
         population(cards[:1], 2, np.random.default_rng(0))
+
+
+def test_skin_keeps_near_the_characters_own(cards: list[CharacterCard]) -> None:
+    people = population(cards, 300, np.random.default_rng(3))
+    off = np.array([person.garments["skin"].target for person in people]) - (60, 15, 18)
+    assert 1.5 < off[:, 0].std() < 3.5
+    assert np.abs(off[:, 0]).max() <= 6
+    assert not off[:, 1:].any()

@@ -29,7 +29,7 @@ class _Steps(Hooks):
 def rendered(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rendered") / "tracklets"
     steps = _Steps()
-    assert write_tracklets(pack, folder, PLAN, steps, workers=1) == PLAN.num_crops == 48
+    assert write_tracklets(pack, folder, PLAN, steps, workers=1) == (48, 48, PLAN.num_crops)
     assert steps.steps == [(0, 48), (48, 48)]
     return folder
 
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_files_in_any_number_of_processes(
     lost.unlink()
     for crop in (tmp_path / "again" / "bbox_train" / "0003").iterdir():
         crop.unlink()
-    assert write_tracklets(pack, tmp_path / "again", plan, Hooks(), workers=1) == 4
+    assert write_tracklets(pack, tmp_path / "again", plan, Hooks(), workers=1).now == 4
     assert _hashes(tmp_path / "one") == _hashes(tmp_path / "again")
     other = _hashes(rendered)
     assert other.keys() != _hashes(tmp_path / "one").keys()
@@ -113,7 +113,7 @@ def test_the_command_line_renders_and_explains(pack: Path, tmp_path: Path, run_c
     arguments = ["synthesize", "tracklets", "--assets", str(pack), "--output", str(tmp_path / "out")]
     done = run_cli(*arguments, "--people", "2", "--cameras", "2", "--seen-by", "2", "--frames", "1")
     assert done.returncode == 0, done.stderr
-    assert "4 crops of 2 people" in done.stdout
+    assert "4 of 4 crops of 2 people" in done.stdout
     assert (tmp_path / "out" / "contact-sheet.jpg").is_file()
     wrong = run_cli(*arguments[:3], str(tmp_path), *arguments[4:])
     assert wrong.returncode == 2

@@ -27,6 +27,7 @@ def test_overrides_reach_into_blocks_and_stages() -> None:
     [
         ("learning_rate=1", "learning_rate: unknown key"),
         ("losses.tripled=1", "losses.tripled: unknown key"),
+        ("stages=3", "stages"),
         ("stages.9.steps=1", "the recipe has stages 0 to 1"),
         ("stages.0.height=100", "stages.0.height"),
         ("stages.0.epochs=3", "one of steps and epochs"),
@@ -65,6 +66,19 @@ def test_the_paper_s_recipe() -> None:
 def test_every_recipe_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert parse_recipe(recipe.model_dump(mode="json")) == recipe
+
+
+def test_a_recipe_extends_the_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("lr: 0.5\nlosses: {triplet: 0, identity: 2}\nstages: [{steps: 1}]\n")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nlosses: {identity: 3}\n")
+    recipe = load_recipe(tmp_path / "mine.yaml")
+    assert (recipe.lr, recipe.losses.triplet, recipe.losses.identity) == (0.5, 0, 3)
+    (tmp_path / "mine.yaml").write_text("extends: other.yaml\n")
+    with pytest.raises(ConfigError, match=r"extends must name another file beside it, not 'other.yaml'"):
+        load_recipe(tmp_path / "mine.yaml")
+    (tmp_path / "base.yaml").write_text("stages: 3\n")
+    with pytest.raises(ConfigError, match="no list of stages"):
+        load_recipe(tmp_path / "base.yaml", ["stages.0.steps=2"])
 
 
 def test_with_a_teacher_only_the_losses_differ() -> None:
