@@ -6,6 +6,7 @@ A folder is listed once and no file of it is looked at, so that a hundred thousa
 from __future__ import annotations
 
 import os
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,5 +98,23 @@ def read_mat(path: Path, variable: str) -> npt.NDArray[np.int64]:
         return np.asarray(table, np.int64)
     except KeyError as error:
         raise DatasetError(f"{path} holds no variable '{variable}': it is another file") from error
-    except (MatReadError, ValueError, TypeError, NotImplementedError, EOFError) as error:
+    except (
+        MatReadError, ValueError, TypeError, NotImplementedError, EOFError, OSError, IndexError, zlib.error
+    ) as error:  # fmt: skip
         raise DatasetError(f"{path} is no MATLAB v5 file of numbers: fetch it again") from error
+
+
+def halves(path: Path, people: list[str], split: int) -> tuple[list[str], list[str]]:
+    """Trained and tested people by a row of Wang et al.'s split files: the first half of it is tested.
+
+    Raises:
+        DatasetError: the file is damaged, or the row is not an order of these people.
+        ValueError: there is no such split.
+    """
+    table = np.atleast_2d(read_mat(path, "ls_set"))
+    row = table[chosen_split(split, len(table))].ravel().tolist()
+    if sorted(row) != list(range(1, len(people) + 1)):
+        raise DatasetError(f"{path} row {split} splits {len(row)} people, not the {len(people)} here")
+    half = len(people) // 2
+    tested, trained = (sorted(people[i - 1] for i in part) for part in (row[:half], row[half:]))
+    return trained, tested

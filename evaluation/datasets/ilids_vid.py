@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluation.datasets._layout import chosen_split, crops, number, read_mat, required, subfolders
+from evaluation.datasets._layout import crops, halves, number, required, subfolders
 from evaluation.datasets._types import DatasetError, LabelledTracklet, ReidDataset
 
 PUBLISHED = {"train": 300, "query": 150, "gallery": 150}
@@ -39,14 +39,7 @@ def load(root: Path, split: int = 0) -> ReidDataset:
     people = subfolders(cameras[0])
     if subfolders(cameras[1]) != people:
         raise DatasetError(f"{cameras[0]} and {cameras[1]} must hold the same people: {_SOURCE} again")
-    table = read_mat(path, "ls_set")
-    if table.ndim != 2 or sorted(table[0].tolist()) != list(range(1, len(people) + 1)):
-        raise DatasetError(
-            f"{path} splits {table.shape[-1]} people, the sequences have {len(people)}: {_SOURCE} again"
-        )
-    order = (table[chosen_split(split, len(table))] - 1).tolist()
-    half = len(people) // 2
-    tested, trained = (sorted(people[row] for row in rows) for rows in (order[:half], order[half:]))
+    trained, tested = halves(path, people, split)
     train = tuple(_tracklet(cameras, camid, person) for person in trained for camid in (1, 2))
     query, gallery = (tuple(_tracklet(cameras, camid, person) for person in tested) for camid in (1, 2))
     return ReidDataset("ilids_vid", train, query, gallery).compared_with(PUBLISHED)

@@ -86,4 +86,7 @@ def _indexed_crops(root: Path) -> Iterator[tuple[Any, int, int, tuple[int, str],
                 pid, camid, frame = int(row["pid"]), int(row["cam"]), int(row["frame"])
             except (TypeError, ValueError) as error:
                 raise DatasetError(f"{path} line {rows.line_num}: pid, cam and frame are numbers") from error
+            file = Path(row["file"] or "")
+            if not file.name or file.is_absolute() or ".." in file.parts:
+                raise DatasetError(f"{path} line {rows.line_num}: file must name a picture in this folder")
             yield row["tracklet"], pid, camid, (frame, row["file"]), root / row["file"]

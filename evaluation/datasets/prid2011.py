@@ -3,6 +3,7 @@ SCIA 2011.
 
     ROOT/multi_shot/{cam_a,cam_b}/person_0001/0001.png  or ROOT/prid_2011/multi_shot/...
     ROOT/splits_prid2011.json       optional: [{"train": ["person_0001", ...], "test": [...]}, ...]
+    ROOT/train-test people splits/train_test_splits_prid.mat    optional (ls_set, 10 x 178)
 
 Statistics: 2 cameras; 385 people in camera A, 749 in camera B, the first 200 numbers are the same people in
 both; 5 to 675 crops a sequence.
@@ -10,7 +11,8 @@ Protocol: the usual one tests on the 178 people with long sequences in both came
 on, over ten random splits; query is camera A, gallery camera B. Papers give the threshold as "more than 21"
 (Wang et al., ECCV 2014) or "more than 27" frames, with the same 178 people; here it is `min_frames`, and a
 note tells when another number of people remains. With `splits_prid2011.json`, the file of deep-person-reid
-(Torchreid), its people are taken as they are. Without one, split k is a random half by a generator seeded
+(Torchreid), its people are taken as they are; with the `.mat` of Wang et al., as for iLIDS-VID, by positions
+among the people of `min_frames`. Without either, split k is a random half by a generator seeded
 with k: such numbers are comparable among themselves only.
 Source: tugraz.at/institute/icg/research/team-bischof/lrs/downloads/PRID11.
 """
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.datasets._layout import chosen_split, crop_names, crops, number, required, subfolders
+from evaluation.datasets._layout import chosen_split, crop_names, crops, halves, number, required, subfolders
 from evaluation.datasets._types import DatasetError, LabelledTracklet, ReidDataset
 
 PUBLISHED = {"train": 178, "query": 89, "gallery": 89}
@@ -47,8 +49,11 @@ def load(root: Path, split: int = 0, min_frames: int = 28) -> ReidDataset:
     folder = nested if nested.is_dir() else root / "multi_shot"
     cameras = [required(folder / name, _SOURCE) for name in ("cam_a", "cam_b")]
     path = root / "splits_prid2011.json"
+    table = root / "train-test people splits" / "train_test_splits_prid.mat"
     if path.exists():
         trained, tested = _read_split(path, split)
+    elif table.exists():
+        trained, tested = halves(table, _long_enough(cameras, min_frames), split)
     else:
         trained, tested = _random_halves(_long_enough(cameras, min_frames), split)
     train = tuple(_tracklet(cameras, camid, person) for person in trained for camid in (1, 2))

@@ -161,7 +161,7 @@ def test_ilids_vid_is_incomplete(ilids: Path) -> None:
         if camera == "cam1":
             with pytest.raises(DatasetError, match="must hold the same people"):
                 load("ilids_vid", ilids)
-    with pytest.raises(DatasetError, match="splits 4 people, the sequences have 3"):
+    with pytest.raises(DatasetError, match="splits 4 people, not the 3 here"):
         load("ilids_vid", ilids)
     (ilids / "train-test people splits").rename(ilids / "elsewhere")
     with pytest.raises(DatasetError, match=r"ilidsvid.mat is missing"):
@@ -193,6 +193,20 @@ def test_prid2011_by_random_halves(prid: Path) -> None:
         load("prid2011", prid)
     with pytest.raises(ValueError, match="split must be 0 to 9"):
         load("prid2011", prid, split=10, min_frames=3)
+
+
+def test_prid2011_by_the_splits_of_wang_et_al(prid: Path) -> None:
+    (prid / "train-test people splits").mkdir()
+    path = prid / "train-test people splits" / "train_test_splits_prid.mat"
+    savemat(path, {"ls_set": np.array([[5, 1, 2, 3, 4], [1, 1, 2, 3, 4]])})
+    dataset = load("prid2011", prid, min_frames=3)  # of people 1, 2, 3, 4, 6
+    assert [t.pid for t in dataset.query] == [1, 6]
+    assert {t.pid for t in dataset.train} == {2, 3, 4}
+    with pytest.raises(DatasetError, match="row 1 splits 5 people"):
+        load("prid2011", prid, split=1, min_frames=3)
+    path.write_bytes(path.read_bytes()[:150])
+    with pytest.raises(DatasetError, match="is no MATLAB v5 file"):
+        load("prid2011", prid, min_frames=3)
 
 
 def test_prid2011_by_split_file(prid: Path) -> None:

@@ -1,11 +1,14 @@
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from synthetic import mesh as shapes
-from synthetic.assets import REGIONS, Character, load_character, read_cards
+from synthetic.assets import REGIONS, Character, _Glb, _roles, _skeleton, load_character, read_cards
 from synthetic.cameras import Camera
 from synthetic.figures import box_of, outline, poses, straight_path
 from synthetic.motion import Bearing, sample_gait
@@ -170,6 +173,64 @@ def test_a_file_that_is_no_character_is_named(tmp_path: Path, pack: Path) -> Non
     with pytest.raises(ValueError, match=r"cut\.glb"):
         load_character(card)
     with pytest.raises(FileNotFoundError, match=r"no people pack .* characters\.csv"):
+        read_cards(tmp_path)
+
+
+def _damaged(source: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """A .glb with another JSON chunk."""
+    raw = source.read_bytes()
+    length = int.from_bytes(raw[12:16], "little")
+    tree = json.loads(raw[20 : 20 + length])
+    change(tree)
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    target.write_bytes(raw[:12] + len(text).to_bytes(4, "little") + raw[16:20] + text + raw[20 + length :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: tree.update(materials=None),
+        lambda tree: tree["accessors"][tree["meshes"][0]["primitives"][0]["indices"]].update(count=10**9),
+        lambda tree: tree["accessors"][tree["meshes"][0]["primitives"][0]["indices"]].update(
+            bufferView=tree["accessors"][0]["bufferView"],
+            count=30,  # coordinates read as indices
+        ),
+        lambda tree: tree["meshes"][0]["primitives"][0].update(material=7),
+        lambda tree: tree.update(skins=[]),
+    ],
+)
+def test_a_hostile_character_is_refused_by_name(
+    tmp_path: Path, pack: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    card = replace(read_cards(pack)[0], path=tmp_path / "hostile.glb")
+    _damaged(read_cards(pack)[0].path, card.path, change)
+    with pytest.raises(ValueError, match=r"hostile\.glb is not a character"):
+        load_character(card)
+
+
+def test_joints_that_are_each_other_s_parents_move_with_the_hips(pack: Path) -> None:
+    names, parents, places = _skeleton(_Glb(read_cards(pack)[0].path))
+    count = len(names)
+    more = np.concatenate([places, places[:2]])
+    moved_by, _ = _roles([*names, "one", "two"], [*parents, count + 1, count], more)
+    assert moved_by[count:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("", "names no characters"),
+        ("name,age\na,3\n", "is not the table of a people pack"),
+        (
+            "source,file,sex,age_group,upper_garment,lower_garment\nvalid,/etc/passwd,F,a,b,c\n",
+            "outside of the pack",
+        ),
+    ],
+)
+def test_a_damaged_table_of_a_pack_is_refused(tmp_path: Path, table: str, complaint: str) -> None:
+    (tmp_path / "characters.csv").write_text(table)
+    with pytest.raises(ValueError, match=complaint):
         read_cards(tmp_path)
 
 

@@ -45,7 +45,7 @@ def test_trains_evaluates_resumes_and_leaves_weights_that_embed(
         "--device", "cpu",
     )  # fmt: skip
     stopped = run_cli(*command, "--minutes", 0, env=ONE_THREAD)
-    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.returncode == 75, stopped.stderr
     assert stopped.stdout.startswith("1 of 8 steps")
     assert "run the same command again to go on" in stopped.stdout
     done = run_cli(*command, env=ONE_THREAD)
@@ -111,12 +111,13 @@ def test_an_interrupt_saves_and_says_how_to_go_on(config: Path, crops_folder: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--data", "synthetic"), "--data takes NAME=ROOT, got 'synthetic'"),
+        (("--data", "synthetic"), "--data takes NAME=ROOT or NAME=ROOT?split=2&holdout=50, got 'synthetic'"),
         (("--data", "nothing=."), "no data set named 'nothing'"),
         (("--init", "a.pth", "--init-from", "b.safetensors"), "not with both"),
         (("--teacher-weights", "a.xml"), "--teacher-weights belongs to --teacher NAME"),
         (("--init", "absent.pth"), "no weights at absent.pth"),
         (("--set", "losses.direct=1"), "give --teacher"),
+        (("--teacher", "colour_stripes"), "use no teacher"),
         (("--set", "stages.0.identities=7"), "a batch takes 7 identities and the training data has 6"),
         (("--set", "rate=1"), "rate: unknown key"),
         (("--config", "absent.yaml"), "cannot read the configuration absent.yaml"),
@@ -138,3 +139,20 @@ def test_wrong_input_is_one_line(
     assert code == 2
     assert error[-1].startswith("retrace: ")
     assert message in error[-1]
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"), [(0, "synthesize train weights"), (75, "synthesize train"), (2, "synthesize train")]
+)
+def test_the_script_for_default_weights_goes_on_only_when_training_is_done(
+    tmp_path: Path, code: int, calls: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$2" >> {tmp_path}/calls\n[ "$2" != train ] || exit {code}\n')
+    python.chmod(0o755)
+    settings = {"ASSETS": "pack", "WORK": str(tmp_path), "PYTHON": str(python), "PATH": os.environ["PATH"]}
+    script = ROOT / "training" / "make_default_weights.sh"
+    done = subprocess.run(["bash", str(script)], env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert (tmp_path / "calls").read_text().split() == calls.split()
+    assert ("done: " in done.stdout) == (code == 0)
