@@ -48,11 +48,8 @@ def adapt(
 
     if (gallery is None) == (crops is None):
         raise ValueError("adapt takes one of --gallery DIR and --crops DIR: whose people to adapt to")
-    if output.is_dir() or not output.parent.is_dir():
-        raise ValueError(f"--output {output} must be a file in a folder that is there")
     resolved = weight_files.resolve(weights, "embedder")
-    if output.exists() and output.samefile(resolved.path):
-        raise ValueError(f"--output {output} is the file of the weights themselves: give another name")
+    _check_output(output, resolved.path)
     model = load_model(resolved.path, variant=variant, device=choose_device(device))
     rng = np.random.default_rng(seed)
     with ExitStack() as stack:
@@ -82,6 +79,13 @@ def adapt(
     )
 
 
+def _check_output(output: Path, weights: Path) -> None:
+    if output.is_dir() or not output.parent.is_dir():
+        raise ValueError(f"--output {output} must be a file in a folder that is there")
+    if output.exists() and output.samefile(weights):
+        raise ValueError(f"--output {output} is the file of the weights themselves: give another name")
+
+
 class StorageForm(StrEnum):
     """How the numbers of a checkpoint are stored."""
 
@@ -101,8 +105,11 @@ def store(
     from models.checkpoint import OWN_KEYS, load_model, read_metadata, save_checkpoint
 
     resolved = weight_files.resolve(weights, "embedder")
+    _check_output(output, resolved.path)
     model = load_model(resolved.path, variant=variant)
     own = read_metadata(resolved.path) if resolved.path.suffix == ".safetensors" else {}
+    if own.get("storage", "float32") != "float32":
+        raise ValueError(f"{resolved.path} is rounded to {own['storage']} already: give the original")
     metadata = {key: value for key, value in own.items() if key not in OWN_KEYS}
     save_checkpoint(model, output, metadata, storage=storage.value)
     error = read_metadata(output)["storage_error"]

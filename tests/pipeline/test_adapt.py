@@ -222,3 +222,24 @@ def test_what_the_command_refuses(
         assert run(*arguments) == 2, message
         assert message in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        (".", "must be a file in a folder"),
+        ("no/x.safetensors", "must be a file"),
+        ("x.safetensors", "themselves"),
+    ],
+)
+def test_store_refuses_what_would_lose_something(
+    model: EmbeddingModel, tmp_path: Path, output: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(model, tmp_path / "x.safetensors", {})
+    command = ["weights", "store", str(tmp_path / "x.safetensors"), "--storage", "int8", "--output"]
+    assert run_pipeline.main([*command, str(tmp_path / output)]) == 2
+    assert complaint in capsys.readouterr().err
+    assert run_pipeline.main([*command, str(tmp_path / "small.safetensors")]) == 0
+    command[2] = str(tmp_path / "small.safetensors")
+    assert run_pipeline.main([*command, str(tmp_path / "again.safetensors")]) == 2
+    assert "rounded to int8 already" in capsys.readouterr().err
