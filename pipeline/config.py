@@ -191,6 +191,7 @@ def one_line(error: ValidationError, prefix: str = "") -> str:
     problems = []
     for problem in error.errors():
         where = ".".join(str(part) for part in ([prefix] if prefix else []) + list(problem["loc"]))
-        what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-        problems.append(f"{where}: {what}")
+        text = problem["msg"].removeprefix("Value error, ")
+        what = "unknown key" if problem["type"] == "extra_forbidden" else text
+        problems.append(f"{where}: {what}" if where else what)
     return "configuration: " + "; ".join(problems)

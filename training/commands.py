@@ -63,6 +63,9 @@ def train(
     from training.train import Job
     from training.train import train as run_training
 
+    for flag, folder in (("--output", output), ("--cache", cache)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise ValueError(f"{flag} {folder} is a file: give a folder")
     if init is not None and init_from is not None:
         raise ValueError("training begins with --init or with --init-from, not with both")
     recipe = load_recipe(config, set_ or [], variant)
@@ -114,10 +117,14 @@ def _teacher(
         if weights is not None:
             raise ValueError("--teacher-weights belongs to --teacher NAME")
         return None
+    from models.weights import MissingWeights
     from pipeline.embedding import build_embedder, named_embedder
     from training.distil import compute_teacher
 
-    embedder = build_embedder(named_embedder(name).updated(weights=weights))
+    try:
+        embedder = build_embedder(named_embedder(name).updated(weights=weights))
+    except MissingWeights as error:
+        raise ValueError(f"the teacher {name} needs --teacher-weights") from error
     return compute_teacher(embedder, training_set.files, folder, hooks)
 
 
