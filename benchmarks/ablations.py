@@ -54,8 +54,10 @@ RUNS: dict[str, tuple[int, int, tuple[str, ...]]] = {
 def main() -> None:
     """Train, evaluate, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name in ("tracklets", "market", "init", "output"):
+    for name in ("market", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--tracklets", type=Path, help="rendered people; without them nothing is trained")
+    parser.add_argument("--init", type=Path, help="torchvision's ResNet-50 of ImageNet, or part of it")
     parser.add_argument("--teacher", help="an OpenVINO re-ID .xml; without it that run is left out")
     parser.add_argument("--weights", type=Path, help="a model of clips, for 8 frames against 1")
     parser.add_argument("--steps", type=int, default=500)
@@ -63,7 +65,7 @@ def main() -> None:
     market = load("market1501", arguments.market)
     print("| run | Rank-1 | Rank-5 | mAP |\n|---|---|---|---|")
     with TerminalHooks() as hooks:
-        for name, (people, cameras, changes) in RUNS.items():
+        for name, (people, cameras, changes) in RUNS.items() if arguments.tracklets else ():
             if arguments.teacher or changes != TEACHER:
                 result = arguments.output / f"{name.replace(' ', '_')}.json"
                 if not result.exists():
