@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from evaluation.reid import ReidResult
     from pipeline.plugins import PluginSettings
 
-_CLIP_MODELS = frozenset({"ste_nvan"})  # plug-ins that embed a clip as a whole, not its pictures one by one
-
 
 class ClipChoice(StrEnum):
     """Which clips of a tracklet are embedded."""
@@ -66,17 +64,17 @@ def evaluate(
     loaded = load(dataset, root, split=split, holdout=holdout)
     if not loaded.query:
         raise ValueError(f"{dataset} in {root} has no queries; a synthetic set needs bbox_test or --holdout")
-    models = [(build_embedder(settings), settings.name in _CLIP_MODELS) for settings in chosen]
+    models = [build_embedder(settings) for settings in chosen]
     results = []
     with TerminalHooks() as hooks:
-        for note in (*loaded.notes, *filter(None, [model.fallback for model, _ in models])):
+        for note in (*loaded.notes, *filter(None, [model.fallback for model in models])):
             hooks.on_note(note)
-        for model, of_clips in models:
+        for model in models:
             result = run_evaluation(
                 loaded,
                 model,
                 batch_clips=batch or load_config().batch.clips,
-                frames="clips" if of_clips else "mean",
+                frames="clips" if model.of_clips else "mean",
                 clips=clips.value,
                 rerank=rerank,
                 hooks=hooks,

@@ -32,10 +32,12 @@ class Embedder(Protocol):
     Attributes:
         spec: name, hashes and dimension: what makes its vectors comparable.
         fallback: None, or a sentence that every output repeats when this is not a trained person model.
+        of_clips: embeds a clip as a whole, not the mean of its pictures one by one.
     """
 
     spec: EmbedderSpec
     fallback: str | None
+    of_clips: bool
 
     def embed(self, clips: Sequence[Clip]) -> Embedding:
         """(N, D) float32, not normalised, of N clips of 8 RGB crops of any size."""

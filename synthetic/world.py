@@ -80,7 +80,7 @@ class WorldPlan:
             raise ValueError("a world needs a person and two cameras at least")
         if self.width % 2 or self.height % 2 or min(self.width, self.height) < 64:
             raise ValueError(f"pictures need even sides from 64 pixels, not {self.width}x{self.height}")
-        if self.rate <= 0 or self.num_frames < 1:
+        if not 0 < self.rate < 1000 or not 0 < self.seconds < 1e6 or self.num_frames < 1:
             raise ValueError(f"{self.seconds} seconds at {self.rate} frames a second are no video")
         if not 0 <= self.crf <= 51:
             raise ValueError(f"crf must lie in 0 to 51, not {self.crf}")

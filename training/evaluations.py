@@ -28,6 +28,7 @@ class ModelEmbedder:
     """
 
     fallback: str | None = None
+    of_clips = True
 
     def __init__(self, model: EmbeddingModel, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
         self._model, self._preprocessing, self._dtype = model, preprocessing, dtype

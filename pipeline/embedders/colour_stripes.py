@@ -38,6 +38,7 @@ class ColourStripes:
     """Per stripe one hue-saturation and one brightness histogram, mean over the clip's frames."""
 
     fallback = FALLBACK
+    of_clips = False
 
     def __init__(self, config: Config) -> None:
         self._stripes = config.stripes

@@ -33,6 +33,7 @@ class OpenVinoReid:
     """A compiled network; every distinct frame of a clip is inferred once."""
 
     fallback = FALLBACK
+    of_clips = False
 
     def __init__(self, config: Config) -> None:
         if config.weights is None:

@@ -34,6 +34,7 @@ class SteNvan:
     """A network of the family with its preprocessing."""
 
     fallback = FALLBACK
+    of_clips = True
 
     def __init__(self, config: Config) -> None:
         import torch

@@ -29,6 +29,7 @@ class Direction:
     """The red of a clip's crops, in the mean, is the angle of its embedding in degrees."""
 
     fallback = None
+    of_clips = True
     spec = EmbedderSpec("direction", "", "", 2)
 
     def __init__(self) -> None:

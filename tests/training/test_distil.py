@@ -59,6 +59,7 @@ class MeanColour:
     """An embedder of three numbers that counts what it is given."""
 
     fallback: str | None = None
+    of_clips = False
 
     def __init__(self, weights_hash: str = "w", fail_after: int | None = None) -> None:
         self.spec = EmbedderSpec("mean_colour", weights_hash, "p", 3)
