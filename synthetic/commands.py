@@ -27,6 +27,9 @@ Assets = Annotated[
 Output = Annotated[Path, typer.Option(help="Folder to fill; the same command again goes on.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed renders the same pictures.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0, help="Stop after so long, with exit code 75; run again to go on.")
+]
 
 
 @app.command()
@@ -42,9 +45,7 @@ def tracklets(
     ] = 0.0,
     seed: Seed = 0,
     workers: Workers = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long, with exit code 75; run again to go on.")
-    ] = None,
+    minutes: Minutes = None,
 ) -> None:
     """Labelled tracklets of one person each, 256x128 crops in the layout of MARS, and a contact sheet."""
     from time import perf_counter
@@ -104,9 +105,7 @@ def frames(
     val_share: Annotated[float, typer.Option(min=0, max=0.9, help="Share for validation.")] = 0.1,
     seed: Seed = 0,
     workers: Workers = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long, with exit code 75; run again to go on.")
-    ] = None,
+    minutes: Minutes = None,
 ) -> None:
     """Pictures with boxes of people, in the layout that Ultralytics trains from."""
     from pipeline.terminal import TerminalHooks

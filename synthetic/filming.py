@@ -88,8 +88,8 @@ def _joined(windows: list[_Window]) -> list[_Window]:
     for i, one in enumerate(windows):
         for j in range(i):
             other = windows[j]
-            low, high = map(min, one[:2], other[:2]), map(max, one[2:], other[2:])
-            both: _Window = (*low, *high)  # type: ignore[assignment]
+            left, top = min(one[0], other[0]), min(one[1], other[1])
+            both = (left, top, max(one[2], other[2]), max(one[3], other[3]))
             if _area(both) <= _area(one) + _area(other):
                 return _joined([*windows[:j], *windows[j + 1 : i], *windows[i + 1 :], both])
     return windows

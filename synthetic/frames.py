@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
-from synthetic.assets import pack_hash, panoramas, read_cards
+from synthetic.assets import panoramas, read_cards
 from synthetic.cameras import sample_surveying_camera
 from synthetic.dressing import Wardrobe
 from synthetic.figures import Path as Way
@@ -116,7 +116,7 @@ def write_frames(
         FileNotFoundError: there is no people pack.
     """
     read_cards(assets)
-    claim_folder(folder, asdict(plan) | {"pack": pack_hash(assets)}, "frames")
+    claim_folder(folder, asdict(plan), assets, "frames")
     for kind in ("images", "labels"):
         for split in ("train", "val"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)

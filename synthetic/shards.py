@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
+from synthetic.assets import pack_hash
 
 
 def write_jpeg(path: Path, image: NDArray[np.uint8], quality: int) -> None:
@@ -40,8 +41,8 @@ class Rendered(NamedTuple):
     total: int
 
 
-def claim_folder(folder: Path, plan: Mapping[str, Any], what: str) -> None:
-    """Make a folder and write its plan, or refuse a folder of another one.
+def claim_folder(folder: Path, plan: Mapping[str, Any], assets: Path, what: str) -> None:
+    """Make a folder and write its plan and its people pack, or refuse a folder of another one.
 
     Raises:
         ValueError: the folder holds something of another plan.
@@ -50,11 +51,12 @@ def claim_folder(folder: Path, plan: Mapping[str, Any], what: str) -> None:
         raise ValueError(f"{folder} is a file: give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "plan.json"
+    claimed = dict(plan) | {"pack": pack_hash(assets)}
     if not path.exists():
-        path.write_text(json.dumps(plan, indent=1) + "\n")
+        path.write_text(json.dumps(claimed, indent=1) + "\n")
         return
     try:
-        same = json.loads(path.read_text()) == json.loads(json.dumps(plan))
+        same = json.loads(path.read_text()) == json.loads(json.dumps(claimed))
     except json.JSONDecodeError:
         same = False
     if not same:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
-from synthetic.assets import CharacterCard, pack_hash, panoramas, read_cards
+from synthetic.assets import CharacterCard, panoramas, read_cards
 from synthetic.dressing import Wardrobe
 from synthetic.figures import Box, box_of, outline, poses, straight_path
 from synthetic.motion import walking_speed
@@ -106,7 +106,7 @@ def write_tracklets(
     cards = read_cards(assets)
     people = population(cards, plan.people, np.random.default_rng([plan.seed, 0]))
     tested = _tested_bases(cards, plan)
-    claim_folder(folder, asdict(plan) | {"pack": pack_hash(assets)}, "tracklets")
+    claim_folder(folder, asdict(plan), assets, "tracklets")
     _write_people(folder / "people.csv", cards, people, tested)
     return render_shards(
         partial(_write_shard, assets, folder, plan), folder, plan.shard_crops, "crops", hooks,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.hooks import Hooks
 from pipeline.video_writer import VideoWriter
-from synthetic.assets import CharacterCard, load_character, pack_hash, panoramas, read_cards
+from synthetic.assets import CharacterCard, load_character, panoramas, read_cards
 from synthetic.cameras import Camera, sample_watching_camera
 from synthetic.dressing import Wardrobe
 from synthetic.figures import strolling_poses
@@ -133,7 +133,7 @@ def write_world(assets: Path, folder: Path, plan: WorldPlan, hooks: Hooks) -> in
     """
     cards = read_cards(assets)
     world = plan_world(cards, panoramas(assets), plan)
-    claim_folder(folder, asdict(plan) | {"pack": pack_hash(assets)}, "a world")
+    claim_folder(folder, asdict(plan), assets, "a world")
     _write_cameras(folder / "cameras.json", world, plan)
     names = [_name(camera) for camera in range(plan.cameras)]
     todo = [camera for camera, name in enumerate(names) if not (folder / f"{name}.mp4").exists()]

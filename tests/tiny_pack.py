@@ -1,6 +1,7 @@
 """A people pack of two box-shaped characters and one panorama, in the layout of the real one."""
 
 import csv
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -172,3 +173,12 @@ class _Writer:
         total = 12 + 8 + len(text) + 8 + len(self._blob)
         head = struct.pack("<4sII", b"glTF", 2, total) + struct.pack("<I4s", len(text), b"JSON")
         return head + text + struct.pack("<I4s", len(self._blob), b"BIN\0") + self._blob
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

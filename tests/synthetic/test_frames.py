@@ -1,10 +1,10 @@
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from tiny_pack import file_hashes
 
 from pipeline.hooks import Hooks
 from synthetic.frames import LEAST_VISIBLE, SMALLEST_PX, FramePlan, write_frames
@@ -18,14 +18,6 @@ def rendered(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("frames") / "set"
     assert write_frames(pack, folder, PLAN, Hooks(), workers=1) == (6, 6, 6)
     return folder
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_the_layout_is_what_yolo_trainers_read(rendered: Path) -> None:
@@ -55,7 +47,7 @@ def test_the_same_seed_gives_the_same_files_and_shards_are_kept(
     rendered: Path, pack: Path, tmp_path: Path
 ) -> None:
     write_frames(pack, tmp_path / "again", PLAN, Hooks(), workers=1)
-    assert hashes(tmp_path / "again") == hashes(rendered)
+    assert file_hashes(tmp_path / "again") == file_hashes(rendered)
     assert write_frames(pack, tmp_path / "again", PLAN, Hooks(), workers=1) == (0, 6, 6)
     with pytest.raises(ValueError, match="another plan"):
         write_frames(pack, tmp_path / "again", FramePlan(frames=7), Hooks())

@@ -1,4 +1,3 @@
-import hashlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -6,6 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tiny_pack import file_hashes
 
 from evaluation.datasets import load
 from pipeline.hooks import Hooks
@@ -32,14 +32,6 @@ def rendered(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert write_tracklets(pack, folder, PLAN, steps, workers=1) == (48, 48, PLAN.num_crops)
     assert steps.steps == [(0, 48), (48, 48)]
     return folder
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_the_layout_is_that_of_mars(rendered: Path) -> None:
@@ -70,16 +62,16 @@ def test_the_same_seed_gives_the_same_files_in_any_number_of_processes(
     plan = TrackletPlan(people=3, cameras=2, seen_by=2, frames=2, seed=9)
     for name in ("one", "again"):
         write_tracklets(pack, tmp_path / name, plan, Hooks(), workers=1)
-    assert _hashes(tmp_path / "one") == _hashes(tmp_path / "again")
+    assert file_hashes(tmp_path / "one") == file_hashes(tmp_path / "again")
     # Begun again after a stop in the second shard: the first is left alone, the rest is made good.
     lost = next((tmp_path / "again" / "shards").glob("*1"))
     lost.unlink()
     for crop in (tmp_path / "again" / "bbox_train" / "0003").iterdir():
         crop.unlink()
     assert write_tracklets(pack, tmp_path / "again", plan, Hooks(), workers=1).now == 4
-    assert _hashes(tmp_path / "one") == _hashes(tmp_path / "again")
-    other = _hashes(rendered)
-    assert other.keys() != _hashes(tmp_path / "one").keys()
+    assert file_hashes(tmp_path / "one") == file_hashes(tmp_path / "again")
+    other = file_hashes(rendered)
+    assert other.keys() != file_hashes(tmp_path / "one").keys()
 
 
 def test_another_plan_in_the_same_folder_is_refused(rendered: Path, pack: Path) -> None:
