@@ -88,7 +88,10 @@ class Config(Settings):
 
 
 def load_config(
-    path: Path | None = None, overrides: Sequence[str] = (), embedder: PluginSettings | None = None
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    embedder: PluginSettings | None = None,
+    kind: type[Config] | None = None,
 ) -> Config:
     """Read a YAML file over the defaults, then apply `key.sub=value` overrides.
 
@@ -96,6 +99,7 @@ def load_config(
         path: a YAML file; its keys replace the defaults, a plug-in block of another name as a whole.
         embedder: replaces the embedder of the files; the overrides come after it.
         overrides: values are YAML (`tracker.name=bytetrack`, `video.analysis_fps=null`).
+        kind: a `Config` with more keys.
 
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown, or a value does not fit.
@@ -108,7 +112,7 @@ def load_config(
     for override in overrides:
         values = merge(values, parse_override(override))
     try:
-        config = Config.model_validate(values)
+        config = (kind or Config).model_validate(values)
     except ValidationError as error:
         raise ConfigError(one_line(error)) from error
     check_plugins(config)
