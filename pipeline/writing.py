@@ -38,7 +38,7 @@ class Writer:
         self._queue: queue.Queue[tuple[int, Tracklet] | Callable[[], None] | None] = queue.Queue(
             4 * settings.clips
         )
-        self._known: dict[int, set[tuple[int, int]]] = {}
+        self._known: dict[int, dict[tuple[int, int], int]] = {}
         self._error: BaseException | None = None
         self._abandoned = False
         self.written: dict[int, Written] = {}
@@ -65,7 +65,7 @@ class Writer:
 
     def add(self, source_id: int, tracklet: Tracklet) -> None:
         """Queue a tracklet; waits when the embedder is behind."""
-        if tracklet.key in self._known[source_id]:
+        if self._known[source_id].get(tracklet.key, 0) >= len(tracklet.frame_indices):
             self.written[source_id].known += 1
         else:
             self._hand_over((source_id, tracklet))
