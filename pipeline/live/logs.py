@@ -6,10 +6,9 @@ import json
 import logging
 import math
 import re
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -18,6 +17,7 @@ from pipeline.hooks import Hooks, SourceProgress
 from pipeline.live.redaction import redact
 
 LOGGER = "retrace"
+_OURS = (LOGGER, "pipeline", "storage")
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^\s\"'<>]+")
 
@@ -103,11 +103,12 @@ def json_handler(stream: TextIO | None = None) -> logging.Handler:
 def logging_to(handler: logging.Handler, level: int = logging.INFO) -> Iterator[None]:
     """Send all logs, warnings and uncaught errors of threads to `handler`, redacted, for the time being."""
     handler.addFilter(RedactingFilter())
-    root, own = logging.getLogger(), logging.getLogger(LOGGER)
-    before, own_before, hook = root.level, own.level, threading.excepthook
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in _OURS]
+    before, hook = {logger: logger.level for logger in (root, *ours)}, threading.excepthook
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # of libraries only what is wrong
-    own.setLevel(level)
+    for logger in ours:
+        logger.setLevel(level)
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_error
     try:
@@ -115,10 +116,15 @@ def logging_to(handler: logging.Handler, level: int = logging.INFO) -> Iterator[
     finally:
         threading.excepthook = hook
         logging.captureWarnings(False)
-        own.setLevel(own_before)
-        root.setLevel(before)
+        for logger, old_level in before.items():
+            logger.setLevel(old_level)
         root.removeHandler(handler)
         handler.close()
+
+
+def log_to_stderr() -> AbstractContextManager[None]:
+    """Send all logs to standard error as JSON lines for the time being."""
+    return logging_to(json_handler())
 
 
 def _log_thread_error(given: threading.ExceptHookArgs) -> None:
@@ -154,9 +160,3 @@ class LogHooks(Hooks):
     def on_note(self, text: str) -> None:
         """Log the note."""
         log_event(logging.INFO, text)
-
-
-def interactive(stream: TextIO | None = None) -> bool:
-    """Whether a person looks at standard error (or `stream`), so that a view suits better than JSON."""
-    stream = stream or sys.stderr
-    return stream.isatty()
