@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from pipeline.config import StitchSettings, TrackletSettings
 from pipeline.crops import best_crop, encode_crop, evenly, heights, quality
-from pipeline.stitching import plausible
 from pipeline.types import CLIP_LENGTH, Boxes, Detections, Frame, Tracklet, TrackletUpdate
 
 
@@ -141,15 +140,11 @@ class TrackletBuilder:
         return self._stitch.enabled and 0 < between <= self._stitch.max_gap_s
 
     def _earlier(self, tracklet: Tracklet) -> tuple[Tracklet, ...]:
-        """Those that it may continue; a track that was cut for its length stays cut."""
+        """Those that it may continue by time; whether it does is for others to say."""
         return tuple(
             other
             for other in self._recent
-            if plausible(other, tracklet, self._stitch)
-            and (
-                other.track_id != tracklet.track_id
-                or tracklet.timestamps[0] - other.timestamps[-1] > self.settings.max_gap_s
-            )
+            if 0 < tracklet.timestamps[0] - other.timestamps[-1] <= self._stitch.max_gap_s
         )
 
     def _finish(self, track: _Track) -> TrackletUpdate | None:

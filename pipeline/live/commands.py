@@ -39,17 +39,16 @@ def run(
     device: Annotated[str | None, typer.Option(help="cpu, cuda:0, ... for detector and embedder.")] = None,
 ) -> None:
     """Watch cameras until told to stop (Ctrl-C or SIGTERM); recordings among them end by themselves."""
-    import sys
     import threading
     from contextlib import ExitStack
 
     from pipeline.embedding import on_device, settings_of
     from pipeline.live.health import HealthServer
-    from pipeline.live.logs import LogHooks, log_to_stderr
+    from pipeline.live.logs import LogHooks, interactive, json_handler, logging_to
     from pipeline.live.run import Run
     from pipeline.live.settings import load_run_config
     from pipeline.live.state_log import StateLog
-    from pipeline.live.terminal import LiveView
+    from pipeline.live.terminal import LiveView, NewsHandler
     from pipeline.live.watchdog import Watchdog
     from storage.gallery import Gallery
 
@@ -60,21 +59,25 @@ def run(
         )
     stop = threading.Event()
     _stop_on_signals(stop, settings.live.stop_s + _GRACE_S)
-    on_terminal = show is Show.view or (show is Show.auto and sys.stderr.isatty())
+    as_view = show is Show.view or (show is Show.auto and interactive())
     with ExitStack() as stack:
-        if not on_terminal:
-            stack.enter_context(log_to_stderr())
         opened = stack.enter_context(
             Gallery.open(gallery, url=database or settings.storage.database_url, create=True)
         )
         current = opened.current_generation()
         if current is not None and "embedder" not in settings.model_fields_set:
             settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
+        if not as_view:
+            stack.enter_context(logging_to(json_handler()))
         system = Run(opened, settings, LogHooks())
+        if as_view:
+            view = LiveView(system.status)
+            stack.enter_context(logging_to(NewsHandler(view.console)))
+            stack.enter_context(view)
         if listen != "off":
             stack.enter_context(HealthServer(system.status, listen))
         stack.enter_context(Watchdog(system.status))
-        stack.enter_context(LiveView(system.status) if on_terminal else StateLog(system.status))
+        stack.enter_context(StateLog(system.status))
         system.run(stop)
 
 

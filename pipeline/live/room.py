@@ -6,12 +6,11 @@ import logging
 import threading
 from time import time
 
+from pipeline.live.logs import log_event
 from pipeline.live.settings import RetentionSettings
 from pipeline.live.status import RunStatus
 from storage.errors import GalleryFull
 from storage.gallery import Gallery
-
-_log = logging.getLogger(__name__)
 
 _CHECK_EVERY_S = 1.0
 _RETENTION_EVERY_S = 600.0
@@ -57,7 +56,6 @@ class Room:
             if self._stop.wait(_CHECK_EVERY_S):
                 return False
         if self._status.paused:
-            _log.info("there is room on the disk again: ingest goes on")
             self._status.paused = ""
         return True
 
@@ -75,7 +73,6 @@ class Room:
             self._status.paused = (
                 f"disk full: less than {self._settings.min_free_mb} MB are free at {self._gallery.folder}: {mend}"
             )
-            _log.error(self._status.paused)
 
     def _delete_oldest(self, before: float | None = None) -> int:
         ids = self._gallery.oldest_tracklets(_AT_ONCE, before=before)
@@ -85,7 +82,7 @@ class Room:
             deleted = self._gallery.delete_tracklets(ids)
         except GalleryFull:  # not even a deletion fits: wait for somebody else to make room
             return 0
-        _log.info("%d of the oldest tracklets were deleted", deleted)
+        log_event(logging.INFO, "the oldest tracklets were deleted", tracklets=deleted)
         return deleted
 
     def _retain(self) -> None:

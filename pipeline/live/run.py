@@ -7,7 +7,6 @@ and never done late.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,8 +35,6 @@ from pipeline.types import Detections, Frame
 from pipeline.video import SourceSpec, is_stream
 from pipeline.writing import Writer
 from storage.gallery import Gallery
-
-_log = logging.getLogger(__name__)
 
 _TURN_S = 0.2  # how long the loop waits for a frame
 _LOOK_AFTER_S = 0.5

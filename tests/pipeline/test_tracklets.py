@@ -154,13 +154,6 @@ def test_without_early_news_only_beginnings_that_may_continue_something_are_told
     assert [earlier.key for earlier in begun.earlier] == [(1, 0)]
 
 
-def test_a_track_cut_for_its_length_does_not_continue_itself() -> None:
-    builder = TrackletBuilder("cam", TrackletSettings(max_duration_s=3), StitchSettings())
-    updates = two_tracks(builder, range(100), [1], {1}) + builder.close()
-    assert [update.finished for update in updates] == [True] * 4
-    assert all(update.earlier == () for update in updates)
-
-
 def test_the_thumbnail_is_the_largest_and_surest() -> None:
     boxes = [(10, 20, 50, 100)] * 8 + [(10, 20, 80, 190)] + [(10, 20, 50, 100)] * 7
     (tracklet,), _ = run(boxes)
