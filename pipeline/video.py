@@ -182,6 +182,11 @@ class ImageSequence(Source):
         return image
 
 
+def is_stream(uri: str) -> bool:
+    """Whether an address is a live stream or a webcam's number, and not a recording."""
+    return bool(re.match(r"^[a-z][a-z0-9+.-]+://", uri, re.IGNORECASE)) or uri.isdigit()
+
+
 def open_source(spec: SourceSpec, settings: VideoSettings) -> Source:
     """Open a source and decode its first picture.
 
@@ -192,9 +197,10 @@ def open_source(spec: SourceSpec, settings: VideoSettings) -> Source:
     Raises:
         VideoSourceError: it is missing, empty, not a video, has no pictures, or none can be decoded.
     """
-    if re.match(r"^[a-z][a-z0-9+.-]+://", spec.uri) or spec.uri.isdigit():
+    if is_stream(spec.uri):
         raise VideoSourceError(
-            f"camera '{spec.camera}': live streams are not supported yet; give a file, folder or glob"
+            f"camera '{spec.camera}': a live stream does not end: read it with `run_pipeline.py run`; "
+            "here give a file, folder or glob"
         )
     path = Path(spec.uri).expanduser()
     try:

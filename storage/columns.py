@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.records import GalleryFilter
-from storage.vector_index import IdArray
+from storage.vector_index import IdArray, places
 
 _ROW = np.dtype([("id", "i8"), ("camera", "i4"), ("start", "f8"), ("end", "f8"), ("quality", "f8")])
 _FIRST_CAPACITY = 1024
 
+Rows = npt.NDArray[np.void]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -32,25 +33,40 @@ class FilterColumns:
         """(N,) int64, a copy."""
         return self._rows["id"][: self._length].copy()
 
-    def append(
+    def rows(
         self,
         ids: Sequence[int],
         cameras: Sequence[str],
         starts: Sequence[float],
         ends: Sequence[float],
         qualities: Sequence[float],
-    ) -> None:
-        """Adds N tracklets."""
-        length = self._length + len(ids)
+    ) -> Rows:
+        """N tracklets as `append` and `replace` take them."""
+        rows = np.zeros(len(ids), _ROW)
+        codes = [self._codes.setdefault(camera, len(self._codes)) for camera in cameras]
+        for name, values in zip(_ROW.names or (), (ids, codes, starts, ends, qualities), strict=True):
+            rows[name] = values
+        return rows
+
+    def append(self, rows: Rows) -> None:
+        """Adds tracklets that are not there."""
+        length = self._length + len(rows)
         if length > len(self._rows):  # doubling: appending stays linear
             larger = np.zeros(max(length, 2 * len(self._rows)), _ROW)
             larger[: self._length] = self._rows[: self._length]
             self._rows = larger
-        new = self._rows[self._length : length]
-        codes = [self._codes.setdefault(camera, len(self._codes)) for camera in cameras]
-        for name, values in zip(_ROW.names or (), (ids, codes, starts, ends, qualities), strict=True):
-            new[name] = values
+        self._rows[self._length : length] = rows
         self._length = length
+
+    def replace(self, rows: Rows) -> None:
+        """Exchanges what is known of tracklets that are there."""
+        if len(rows):
+            known = self._rows[: self._length]
+            known[places(known["id"], rows["id"])] = rows
+
+    def known(self, ids: IdArray) -> BoolArray:
+        """(N,) which of the ids (N,) are there."""
+        return np.isin(ids, self._rows["id"][: self._length])
 
     def remove(self, ids: IdArray) -> None:
         """Removes tracklets; ids that are not there are ignored."""
@@ -79,6 +95,6 @@ class FilterColumns:
             keep &= ~(self._of(rows, [camera]) & (rows["end"] >= start) & (rows["start"] <= end))
         return np.asarray(rows["id"][keep], np.int64)
 
-    def _of(self, rows: npt.NDArray[np.void], cameras: Iterable[str]) -> BoolArray:
+    def _of(self, rows: Rows, cameras: Iterable[str]) -> BoolArray:
         wanted = [self._codes[camera] for camera in cameras if camera in self._codes]
         return np.isin(rows["camera"], wanted)

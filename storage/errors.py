@@ -60,6 +60,10 @@ class SourceNotFound(GalleryError):
     """No source has that id."""
 
 
+class GapNotFound(GalleryError):
+    """No gap has that id, or its source was begun anew."""
+
+
 class GalleryFull(OSError):
     """The disk or the quota is full; what was stored before is whole."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import intake, upkeep
-from storage.database import generations, sources
+from storage.database import gaps, generations, sources
 from storage.database import tracklets as rows
 from storage.database.engine import Database
-from storage.errors import TrackletNotFound
+from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
 from storage.media import MediaFolder
 from storage.opening import open_parts
@@ -24,11 +25,13 @@ from storage.records import (
     EmbedderSpec,
     Float32Array,
     GalleryFilter,
+    Gap,
     Generation,
     Hit,
     Int32Array,
     NewTracklet,
     SourceRecord,
+    SourceStatus,
     TrackletRecord,
     Trajectory,
     camera_name,
@@ -111,7 +114,7 @@ class Gallery:
     # Sources
 
     def begin_source(
-        self, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str
+        self, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str, *, live: bool = False
     ) -> SourceRecord:
         """The source with this fingerprint in this camera: as it stands if it is known, else a new one.
 
@@ -120,23 +123,27 @@ class Gallery:
             fingerprint: Of its content or address.
             start: Time of its first frame, seconds UTC.
             settings_hash: Of everything that shapes its tracklets.
+            live: Whether it is a camera's stream.
 
         Raises:
             ValueError: The camera's name cannot be kept, or `start` is not a finite number.
         """
         camera = camera_name(camera)
-        if not np.isfinite(start):
-            raise ValueError(f"start must be seconds UTC, got {start}")
+        values = {
+            "camera": camera,
+            "uri": _readable(uri),
+            "fingerprint": fingerprint,
+            "start": _time("start", start),
+            "settings_hash": settings_hash,
+            "live": bool(live),
+        }
         with self._database.reading() as connection:
             found = sources.find(connection, camera, fingerprint)
         if found is not None:
             return found
-        readable = _readable(uri)
         with self._database.writing() as connection:
             found = sources.find(connection, camera, fingerprint)  # another process may have been quicker
-            return found or sources.insert(
-                connection, camera, readable, fingerprint, float(start), settings_hash
-            )
+            return found or sources.insert(connection, values)
 
     def restart_source(
         self,
@@ -146,12 +153,12 @@ class Gallery:
         start: float | None = None,
         uri: str | None = None,
     ) -> SourceRecord:
-        """Deletes all that a source gave (rows, embeddings, crops) in one transaction and sets it to running.
+        """Deletes all that a source gave (tracklets, gaps) in one transaction and sets it to running.
 
         Args:
             settings_hash, start, uri: What to remember from now on; None leaves it as it is.
         """
-        values: dict[str, Any] = {"status": "running", "num_frames_done": 0, "counts": {}}
+        values: dict[str, Any] = {"status": "running", "num_frames_done": 0, "counts": {}, "end": None}
         new = {
             "settings_hash": settings_hash,
             "start": None if start is None else float(start),
@@ -162,46 +169,98 @@ class Gallery:
             sources.update(connection, source_id, values)
             ids = rows.of_source(connection, source_id)
             rows.delete(connection, ids)
+            gaps.delete_of_source(connection, source_id)
             record = sources.get(connection, source_id)
         if ids:
             upkeep.remove_traces(self._database, self._media, self._snapshots, ids)
             self._index.refresh_if_loaded()
         return record
 
-    def stored_tracklets(self, source_id: int) -> set[tuple[int, int]]:
-        """(track_id, first frame) of each stored tracklet of a source: what a resumed run may skip."""
+    def stored_tracklets(self, source_id: int) -> dict[tuple[int, int], int]:
+        """Number of frames of each stored tracklet of a source, by (track_id, first frame)."""
         with self._database.reading() as connection:
-            return set(rows.keys(connection, source_id))
+            return {key: stored.num_frames for key, stored in rows.keys(connection, source_id).items()}
 
-    def update_source(self, source_id: int, num_frames_done: int) -> None:
-        """Notes how far the run has come."""
-        with self._database.writing() as connection:
-            sources.update(connection, source_id, {"num_frames_done": int(num_frames_done)})
+    def update_source(self, source_id: int, num_frames_done: int, end: float | None = None) -> None:
+        """Notes how far the run has come.
 
-    def finish_source(self, source_id: int, counts: Mapping[str, Any]) -> None:
-        """Sets a source to complete.
-
-        Raises:
-            ValueError: `counts` is not JSON.
+        Args:
+            end: Time of the last analysed frame, seconds UTC; None leaves it as it is.
         """
-        values = {"status": "complete", "counts": json_object("counts", counts)}
+        values: dict[str, Any] = {"num_frames_done": int(num_frames_done)}
+        if end is not None:
+            values["end"] = _time("end", end)
         with self._database.writing() as connection:
             sources.update(connection, source_id, values)
+
+    def finish_source(
+        self, source_id: int, counts: Mapping[str, Any], status: SourceStatus = "complete"
+    ) -> None:
+        """Ends a source's run.
+
+        Args:
+            status: "complete", or "interrupted" for a live run that died.
+
+        Raises:
+            ValueError: `counts` is not JSON, or `status` is no end.
+        """
+        if status not in ("complete", "interrupted"):
+            raise ValueError(f"a source ends as complete or interrupted, not as {status}")
+        values = {"status": status, "counts": json_object("counts", counts)}
+        with self._database.writing() as connection:
+            sources.update(connection, source_id, values)
+
+    def live_sources(self, camera: str) -> list[SourceRecord]:
+        """The running live sources of one camera, oldest first: all but its newest run have died."""
+        with self._database.reading() as connection:
+            return sources.live(connection, camera_name(camera))
 
     def sources(self) -> list[SourceRecord]:
         """All sources, oldest first."""
         with self._database.reading() as connection:
             return sources.every(connection)
 
+    # Gaps
+
+    def begin_gap(self, source_id: int, start: float, reason: str) -> int:
+        """Notes that a source gives no frames from `start` (seconds UTC) on; returns the gap's id.
+
+        Raises:
+            SourceNotFound: The source does not exist (any more).
+        """
+        start = _time("start", start)
+        with self._database.writing() as connection:
+            sources.get(connection, source_id)
+            return gaps.begin(connection, source_id, start, _readable(reason))
+
+    def end_gap(self, gap_id: int, end: float) -> None:
+        """Notes when frames came again (seconds UTC); a clock that was set back ends it where it began.
+
+        Raises:
+            GapNotFound: The gap does not exist (any more).
+        """
+        end = _time("end", end)
+        with self._database.writing() as connection:
+            gaps.end(connection, gap_id, end)
+
+    def gaps(
+        self, camera: str | None = None, start: float | None = None, end: float | None = None
+    ) -> list[Gap]:
+        """Gaps, of one camera or all, that overlap [start, end] (seconds UTC; None: open), by start."""
+        with self._database.reading() as connection:
+            return gaps.of_time(connection, None if camera is None else camera_name(camera), start, end)
+
     # Tracklets
 
     def add_tracklets(
         self, source_id: int, tracklets: Sequence[NewTracklet], spec: EmbedderSpec
     ) -> list[int]:
-        """Stores finished tracklets with crops and embeddings: all of them or, if anything fails, none.
+        """Stores tracklets with crops and embeddings: all of them or, if anything fails, none.
 
-        A tracklet that is stored already (same source, track_id and first frame) stays as it is. The first
-        tracklets of an empty gallery make `spec` its current generation.
+        A tracklet that is stored already (same source, track_id and first frame) is replaced, under its id,
+        if the one given has more frames, and stays as it is if not; one given as finished is finished from
+        then on unless more of it is stored. What is replaced loses the embeddings of other generations. The
+        first tracklets of an empty gallery make `spec` its current generation.
 
         Args:
             spec: What made the embeddings.
@@ -268,14 +327,21 @@ class Gallery:
             GalleryDamaged: Their file is missing or cut short.
             IndexError: `which` names a crop that does not exist.
         """
-        with self._database.reading() as connection:
-            lengths, _ = rows.crops(connection, tracklet_id)
-        return self._media.read(tracklet_id, lengths, which)
+        tried = -1
+        while True:
+            with self._database.reading() as connection:
+                version, lengths = rows.crops(connection, tracklet_id)
+            try:
+                return self._media.read(tracklet_id, version, lengths, which)
+            except GalleryDamaged:
+                if version == tried:
+                    raise
+                tried = version  # else the tracklet may have been refined since its row was read
 
     def crop_positions(self, tracklet_id: int) -> Int32Array:
         """(K,) position of each crop among the frames of the trajectory."""
         with self._database.reading() as connection:
-            return rows.crops(connection, tracklet_id)[1]
+            return rows.crop_positions(connection, tracklet_id)
 
     def embedding(self, tracklet_id: int, generation: int | None = None) -> Float32Array:
         """(D,) float32, norm 1: the stored embedding, of the current generation unless one is named."""
@@ -300,6 +366,23 @@ class Gallery:
         deleted = upkeep.delete_tracklets(self._database, self._media, self._snapshots, ids)
         self._index.refresh_if_loaded()
         return deleted
+
+    def oldest_tracklets(
+        self, limit: int, before: float | None = None, cameras: Iterable[str] | None = None
+    ) -> list[int]:
+        """Up to `limit` ids of finished tracklets, by end, then id: what retention deletes first.
+
+        Args:
+            before: Only those that ended before this time, seconds UTC.
+            cameras: Only those of these cameras.
+        """
+        names = None if cameras is None else {camera_name(camera) for camera in cameras}
+        with self._database.reading() as connection:
+            return rows.oldest(connection, limit, before, names)
+
+    def free_bytes(self) -> int:
+        """Room left on the disk of the gallery's folder."""
+        return shutil.disk_usage(self.folder).free
 
     def counts(self) -> dict[str, int]:
         """Numbers of tracklets, sources, cameras, embeddings (of the current generation) and generations."""
@@ -445,6 +528,12 @@ class Gallery:
         """
         with self._database.writing() as connection:
             return generations.roll_back(connection)
+
+
+def _time(name: str, seconds: float) -> float:
+    if not np.isfinite(seconds):
+        raise ValueError(f"{name} must be seconds UTC, got {seconds}")
+    return float(seconds)
 
 
 def _readable(text: str) -> str:

@@ -18,7 +18,7 @@ Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-SourceStatus = Literal["running", "complete"]
+SourceStatus = Literal["running", "complete", "interrupted"]
 GenerationStatus = Literal["building", "current", "previous"]
 
 MAX_CROPS = 16
@@ -167,7 +167,7 @@ class Trajectory:
 
 @dataclass(frozen=True, eq=False)
 class NewTracklet:
-    """A finished tracklet on its way into the gallery.
+    """A tracklet on its way into the gallery.
 
     Attributes:
         track_id: The tracker's number, from 0, unique within one run of one source.
@@ -177,6 +177,7 @@ class NewTracklet:
         crop_positions: (K,) int32, position of each crop among the T frames, strictly increasing.
         thumbnail: Which crop shows the person best, 0-based.
         embedding: (D,) float32, L2 norm 1.
+        finished: Whether the track has ended; one still in view is replaced when more of it is known.
     """
 
     track_id: int
@@ -189,6 +190,7 @@ class NewTracklet:
     crop_positions: Int32Array
     thumbnail: int
     embedding: Float32Array
+    finished: bool = True
 
     def __post_init__(self) -> None:
         trajectory = self.trajectory()
@@ -197,6 +199,7 @@ class NewTracklet:
         for name in ("track_id", "thumbnail"):  # plain numbers: databases do not take those of numpy
             object.__setattr__(self, name, operator.index(getattr(self, name)))
         object.__setattr__(self, "quality", float(self.quality))
+        object.__setattr__(self, "finished", bool(self.finished))
         if self.track_id < 0:
             raise ValueError(f"track_id must be 0 or more (-1 means not confirmed), got {self.track_id}")
         if not 0.0 <= self.quality <= 1.0:
@@ -227,15 +230,21 @@ class NewTracklet:
         """(track_id, first frame): unique within a source."""
         return self.track_id, int(self.frame_indices[0])
 
+    @property
+    def extent(self) -> tuple[int, bool]:
+        """(number of frames, finished): of two versions of a tracklet, the one with the larger counts."""
+        return len(self.frame_indices), self.finished
+
 
 @dataclass(frozen=True)
 class TrackletRecord:
-    """A stored tracklet: one person in one camera, finished.
+    """A stored tracklet: one person in one camera.
 
     Attributes:
         id: Database key, the index's id too; never reused.
         start, end: Time of the first and the last frame, seconds UTC.
-        thumbnail: Absolute path of a JPEG file.
+        thumbnail: Absolute path of a JPEG file. A tracklet that is refined gets another file.
+        finished: False while the person is in view.
     """
 
     id: int
@@ -247,6 +256,7 @@ class TrackletRecord:
     quality: float
     track_id: int
     thumbnail: Path
+    finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -302,8 +312,11 @@ class SourceRecord:
         fingerprint: Tells two sources of one camera apart whatever their names.
         start: Time of the first frame, seconds UTC.
         settings_hash: Of the settings its tracklets were made with.
+        status: "interrupted" is a live run that died.
         num_frames_done: How far the run has come.
         counts: What the finished run counted; empty before.
+        end: Time of the last analysed frame, seconds UTC; None if it was not noted.
+        live: Whether it is a camera's stream, which ends when it is told to.
     """
 
     id: int
@@ -315,6 +328,20 @@ class SourceRecord:
     status: SourceStatus
     num_frames_done: int
     counts: dict[str, Any]
+    end: float | None = None
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which a source gave no frames: start and end in seconds UTC, end None while it lasts."""
+
+    id: int
+    source_id: int
+    camera: str
+    start: float
+    end: float | None
+    reason: str
 
 
 @dataclass(frozen=True)

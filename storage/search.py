@@ -1,4 +1,4 @@
-"""The index as a view of the database: it reads the rows it lacks, and drops those that are gone."""
+"""The index as a view of the database: it reads new and refined rows, and drops those that are gone."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class GalleryIndex:
             empty = VectorIndex(state.spec.dimension)
             view = _View(state.generation, state.spec, empty, FilterColumns(), 0, state.revision)
         for part in _parts(connection, view):
-            _append(view, part)
+            _take_in(view, part)
         return view
 
     def _from_snapshot(self, connection: sa.Connection, state: _State) -> _View | None:
@@ -130,7 +130,7 @@ class GalleryIndex:
         columns = FilterColumns()
         known = _rows_of(state.generation).where(embeddings.c.seq <= mark.last_seq)
         for rows in _partitions(connection, known):
-            columns.append(*_filter_columns(rows))
+            columns.append(columns.rows(*_filter_columns(rows)))
         if not np.all(np.isin(columns.ids, index.ids)) or not _agrees(connection, state, index, columns.ids):
             return None
         gone = np.setdiff1d(index.ids, columns.ids)
@@ -147,7 +147,7 @@ class GalleryIndex:
             view.columns.remove(gone)
             view.num_unsaved += len(gone)
             for part in new:
-                _append(view, part)
+                _take_in(view, part)
             view.revision = state.revision
 
     def _save(self) -> None:
@@ -170,7 +170,7 @@ class GalleryIndex:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some new rows, ready to append."""
+    """Some new rows, ready to be taken in."""
 
     last_seq: int
     columns: tuple[Any, ...]
@@ -225,9 +225,13 @@ def _parts(connection: sa.Connection, view: _View) -> Iterator[_Part]:
         yield _Part(rows[-1][0], columns, np.array(columns[0], np.int64), vectors)
 
 
-def _append(view: _View, part: _Part) -> None:
-    view.index.add(part.ids, part.vectors)
-    view.columns.append(*part.columns)
+def _take_in(view: _View, part: _Part) -> None:
+    """Adds what is new; a tracklet that comes again was refined: its new row takes the place of the old."""
+    again, rows = view.columns.known(part.ids), view.columns.rows(*part.columns)
+    view.index.replace(part.ids[again], part.vectors[again])
+    view.columns.replace(rows[again])
+    view.index.add(part.ids[~again], part.vectors[~again])
+    view.columns.append(rows[~again])
     view.last_seq = part.last_seq
     view.num_unsaved += len(part.ids)
 

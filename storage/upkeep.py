@@ -49,5 +49,16 @@ def sweep(database: Database, media: MediaFolder, snapshots: SnapshotFolder, bef
             removed += media.remove_orphans(shelf, tracklets.between(connection, shelf))
     with database.reading() as connection:
         snapshots.remove_outdated(connection.execute(sa.select(gallery.c.revision)).scalar_one())
-        missing = sum(not media.complete(tracklet_id) for tracklet_id in tracklets.all_ids(connection))
-    return {"files_removed": removed, "tracklets_without_crops": missing}
+        rows = tracklets.all_media_versions(connection)
+        missing = [tracklet_id for tracklet_id, version in rows if not media.complete(tracklet_id, version)]
+    return {"files_removed": removed, "tracklets_without_crops": _still_missing(database, media, missing)}
+
+
+def _still_missing(database: Database, media: MediaFolder, ids: list[int]) -> int:
+    """How many of the tracklets lack files, now that nobody is refining or deleting them."""
+    lacking = 0
+    for some in tracklets.chunks(ids):
+        with database.writing() as connection:
+            versions = tracklets.media_versions(connection, some)
+            lacking += sum(not media.complete(*row) for row in versions.items())
+    return lacking

@@ -49,6 +49,13 @@ class VectorIndex:
         if len(ids):
             self._index.add_with_ids(np.ascontiguousarray(vectors), ids)
 
+    def replace(self, ids: IdArray, vectors: Float32Array) -> None:
+        """Exchanges the vectors (N, D) of ids (N,) that the index has, where they lie: nothing is moved."""
+        if len(ids):
+            flat: Any = faiss.downcast_index(self._index.index)
+            lying = faiss.rev_swig_ptr(flat.get_xb(), len(self) * self.dimension)
+            lying.reshape(-1, self.dimension)[places(self.ids, ids)] = vectors
+
     def remove(self, ids: IdArray) -> None:
         """Removes vectors; ids that the index does not have are ignored."""
         if len(ids):
@@ -133,6 +140,12 @@ class VectorIndex:
             rows = self.vectors(ids[first : first + _BLOCK_ROWS]).astype(np.float64)  # (N, D)
             scores[:, first : first + _BLOCK_ROWS] = (rows @ columns).T
         return np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
+
+
+def places(among: IdArray, ids: IdArray) -> IdArray:
+    """(N,) where each of ids (N,) lies among (M,) distinct ids, all of them being there."""
+    found = np.flatnonzero(np.isin(among, ids))
+    return np.asarray(found[np.argsort(among[found])][np.argsort(np.argsort(ids))], np.int64)
 
 
 def _best(ids: IdArray, scores: Float64Array, top_k: int) -> Ranked:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import Config, Settings, load_config
+from pipeline.live.hours import Hours, named_zone
 from storage.records import camera_name
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,6 +50,12 @@ class CameraSettings(Settings):
     def _in_utc(cls, start: datetime | None) -> datetime | None:
         return start if start is None or start.tzinfo else start.replace(tzinfo=UTC)
 
+    @field_validator("hours")
+    @classmethod
+    def _readable(cls, hours: list[str]) -> list[str]:
+        Hours.parse(hours, "UTC")
+        return hours
+
 
 class LiveSettings(Settings):
     """How live streams are read, and what happens when they break or the machine cannot keep up."""
@@ -67,6 +74,12 @@ class LiveSettings(Settings):
     stop_s: float = Field(8.0, gt=0, description="time for finishing what is in hand when told to stop")
     threads_per_stream: int = Field(1, ge=0, description="decoding threads of one stream; 0: FFmpeg decides")
     timezone: str = Field("UTC", description="of `hours`, such as Europe/Berlin")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, timezone: str) -> str:
+        named_zone(timezone)
+        return timezone
 
 
 class RetentionSettings(Settings):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storage.database import encoding
 from storage.database.schema import AnyRow, embeddings, generations, tracklets
-from storage.database.tracklets import bump_revision, chunks, existing
+from storage.database.tracklets import bump_revision, chunks, media_versions
 from storage.errors import GenerationChanged, GenerationIncomplete, GenerationNotFound, TrackletNotFound
 from storage.records import EmbedderSpec, Float32Array, Generation
 
@@ -95,7 +95,7 @@ def missing(connection: sa.Connection, generation_id: int, after_id: int, limit:
 
 def add(connection: sa.Connection, generation_id: int, ids: Sequence[int], vectors: Float32Array) -> int:
     """Adds embeddings (N, D), except to tracklets that are gone or have one; returns how many."""
-    wanted = existing(connection, ids) - _embedded(connection, generation_id, ids)
+    wanted = media_versions(connection, ids).keys() - _embedded(connection, generation_id, ids)
     packed = dict(zip((int(number) for number in ids), encoding.pack_vectors(vectors), strict=True))
     rows = [
         {"generation_id": generation_id, "tracklet_id": tracklet_id, "vector": vector}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 AnySelect: TypeAlias = sa.Select[*tuple[Any, ...]]
 
-VERSION = "0001"
+VERSION = "0002"
 """The newest migration: what this code reads and writes."""
 
 VERSION_TABLE = "retrace_schema"
@@ -43,9 +43,18 @@ def _key(name: str) -> sa.Column[int]:
     return sa.Column(name, Key, sa.Identity(always=True), primary_key=True)
 
 
-def _reference(name: str, target: str, *, primary_key: bool = False) -> sa.Column[int]:
-    target_column = sa.ForeignKey(target, ondelete="CASCADE")
-    return sa.Column(name, Key, target_column, primary_key=primary_key, nullable=False, autoincrement=False)
+def _reference(
+    name: str, target: str, *, primary_key: bool = False, nullable: bool = False, index: bool = False
+) -> sa.Column[int]:
+    return sa.Column(
+        name,
+        Key,
+        sa.ForeignKey(target, ondelete="CASCADE"),
+        primary_key=primary_key,
+        nullable=nullable,
+        index=index,
+        autoincrement=False,
+    )
 
 
 gallery = sa.Table(
@@ -69,6 +78,8 @@ sources = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),  # records.SourceStatus
     sa.Column("num_frames_done", Key, nullable=False),
     sa.Column("counts", sa.JSON, nullable=False),
+    sa.Column("end", sa.Double),  # time of the last analysed frame, as far as it is known
+    sa.Column("live", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("camera", "fingerprint"),
     sqlite_autoincrement=True,
 )
@@ -87,8 +98,11 @@ tracklets = sa.Table(
     sa.Column("thumbnail", sa.Integer, nullable=False),  # which crop
     sa.Column("crop_lengths", sa.LargeBinary, nullable=False),  # (K,) int32, bytes of each crop
     sa.Column("crop_positions", sa.LargeBinary, nullable=False),  # (K,) int32
+    sa.Column("media_version", sa.Integer, nullable=False, server_default="0"),  # see media.py
+    sa.Column("finished", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("source_id", "track_id", "first_frame"),
     sa.Index("ix_tracklets_start_id", "start", "id"),
+    sa.Index("ix_tracklets_end_id", "end", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -124,4 +138,65 @@ embeddings = sa.Table(
     # Covers the list of an index's rows without reading the vectors.
     sa.Index("ix_embeddings_generation_id_seq_tracklet_id", "generation_id", "seq", "tracklet_id"),
     sqlite_autoincrement=True,
+)
+
+gaps = sa.Table(
+    "gaps",
+    metadata,
+    _key("id"),
+    _reference("source_id", "sources.id", index=True),
+    sa.Column("start", sa.Double, nullable=False),  # seconds UTC
+    sa.Column("end", sa.Double),  # null while it lasts
+    sa.Column("reason", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+watches = sa.Table(
+    "watches",
+    metadata,
+    _key("id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("threshold", sa.Double, nullable=False),  # cosine
+    sa.Column("cameras", sa.JSON, nullable=False),  # list of names; empty: every camera
+    sa.Column("hours", sa.JSON, nullable=False),  # list of texts; empty: always
+    sa.Column("webhook", sa.Text),
+    sa.Column("secret_env", sa.Text),  # name of an environment variable, never the key itself
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),  # seconds UTC
+    sa.UniqueConstraint("name"),
+    sqlite_autoincrement=True,
+)
+
+watch_examples = sa.Table(
+    "watch_examples",
+    metadata,
+    _key("id"),
+    _reference("watch_id", "watches.id", index=True),
+    _reference("tracklet_id", "tracklets.id", nullable=True, index=True),
+    sa.Column("crop", sa.LargeBinary),  # JPEG, of an example that is no tracklet
+    sqlite_autoincrement=True,
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    _key("id"),
+    _reference("watch_id", "watches.id"),
+    _reference("tracklet_id", "tracklets.id", index=True),
+    sa.Column("similarity", sa.Double, nullable=False),  # cosine
+    sa.Column("created", sa.Double, nullable=False),  # seconds UTC
+    sa.Column("status", sa.String(16), nullable=False),  # records.AlertStatus
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt", sa.Double),  # seconds UTC; null unless pending
+    sa.Column("last_error", sa.Text),
+    sa.UniqueConstraint("watch_id", "tracklet_id"),
+    sa.Index("ix_alerts_status_next_attempt", "status", "next_attempt"),
+    sqlite_autoincrement=True,
+)
+
+alert_cursor = sa.Table(
+    "alert_cursor",
+    metadata,
+    _reference("generation_id", "generations.id", primary_key=True),
+    sa.Column("seq", Key, nullable=False),  # of the last embedding that was compared with the watch list
 )

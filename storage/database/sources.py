@@ -36,20 +36,17 @@ def every(connection: sa.Connection) -> list[SourceRecord]:
     return [_record(row) for row in connection.execute(sa.select(sources).order_by(sources.c.id))]
 
 
-def insert(
-    connection: sa.Connection, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str
-) -> SourceRecord:
+def live(connection: sa.Connection, camera: str) -> list[SourceRecord]:
+    """One camera's running live sources, oldest first."""
+    running = (sources.c.camera == camera, sources.c.live, sources.c.status == "running")
+    return [
+        _record(row) for row in connection.execute(sa.select(sources).where(*running).order_by(sources.c.id))
+    ]
+
+
+def insert(connection: sa.Connection, values: Mapping[str, Any]) -> SourceRecord:
     """A new source, status running."""
-    statement = sa.insert(sources).values(
-        camera=camera,
-        uri=uri,
-        fingerprint=fingerprint,
-        start=start,
-        settings_hash=settings_hash,
-        status="running",
-        num_frames_done=0,
-        counts={},
-    )
+    statement = sa.insert(sources).values(status="running", num_frames_done=0, counts={}, **values)
     return get(connection, connection.execute(statement.returning(sources.c.id)).scalar_one())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,6 +28,9 @@ PER_STATEMENT = 500
 
 Key = tuple[int, int]  # track_id, first frame: unique within a source
 
+ThumbnailPath = Callable[[int, int], Path]
+"""The thumbnail's file by tracklet id and media version."""
+
 _RECORD = sa.select(
     tracklets.c.id,
     sources.c.camera,
@@ -35,7 +40,21 @@ _RECORD = sa.select(
     tracklets.c.num_frames,
     tracklets.c.quality,
     tracklets.c.track_id,
+    tracklets.c.finished,
+    tracklets.c.media_version,
 ).select_from(tracklets.join(sources))
+
+_VERSION = sa.select(tracklets.c.id, tracklets.c.media_version)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored under a key; see `NewTracklet.extent` and `media.py`."""
+
+    id: int
+    num_frames: int
+    finished: bool
+    media_version: int
 
 
 def chunks(ids: Iterable[int], size: int = PER_STATEMENT) -> list[list[int]]:
@@ -44,9 +63,12 @@ def chunks(ids: Iterable[int], size: int = PER_STATEMENT) -> list[list[int]]:
     return [ordered[first : first + size] for first in range(0, len(ordered), size)]
 
 
-def keys(connection: sa.Connection, source_id: int, track_ids: Iterable[int] | None = None) -> dict[Key, int]:
-    """Ids of a source's stored tracklets by key; `track_ids` narrows it to some tracks."""
-    statement = sa.select(tracklets.c.track_id, tracklets.c.first_frame, tracklets.c.id).where(
+def keys(
+    connection: sa.Connection, source_id: int, track_ids: Iterable[int] | None = None
+) -> dict[Key, Stored]:
+    """A source's stored tracklets by key; `track_ids` narrows it to some tracks."""
+    columns = (tracklets.c.id, tracklets.c.num_frames, tracklets.c.finished, tracklets.c.media_version)
+    statement = sa.select(tracklets.c.track_id, tracklets.c.first_frame, *columns).where(
         tracklets.c.source_id == source_id
     )
     narrowed = (
@@ -54,27 +76,47 @@ def keys(connection: sa.Connection, source_id: int, track_ids: Iterable[int] | N
         if track_ids is None
         else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
     )
-    return {(row[0], row[1]): row[2] for each in narrowed for row in connection.execute(each)}
+    return {(row[0], row[1]): Stored(*row[2:]) for each in narrowed for row in connection.execute(each)}
 
 
 def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:
     """A new tracklet's row and trajectory; returns its id."""
-    values = {
-        "source_id": source_id,
-        "track_id": tracklet.track_id,
-        "first_frame": int(tracklet.frame_indices[0]),
-        "num_frames": len(tracklet.frame_indices),
-        "start": float(tracklet.timestamps[0]),
-        "end": float(tracklet.timestamps[-1]),
-        "quality": float(tracklet.quality),
-        "thumbnail": int(tracklet.thumbnail),
-        "crop_lengths": encoding.pack_lengths(tracklet.crops),
-        "crop_positions": encoding.pack_ints(tracklet.crop_positions),
-    }
+    track_id, first_frame = tracklet.key
+    values = {"source_id": source_id, "track_id": track_id, "first_frame": first_frame, **_values(tracklet)}
     tracklet_id = connection.execute(sa.insert(tracklets).returning(tracklets.c.id), values).scalar_one()
     packed = encoding.pack_trajectory(tracklet.trajectory())
     connection.execute(sa.insert(trajectories), {"tracklet_id": tracklet_id, "packed": packed})
     return int(tracklet_id)
+
+
+def replace(connection: sa.Connection, tracklet_id: int, tracklet: NewTracklet, media_version: int) -> None:
+    """Puts more of the same tracklet in the place of what is stored; its embeddings go, of every model."""
+    mine = tracklets.c.id == tracklet_id
+    values = {**_values(tracklet), "media_version": media_version}
+    connection.execute(sa.update(tracklets).where(mine).values(**values))
+    packed = encoding.pack_trajectory(tracklet.trajectory())
+    mine = trajectories.c.tracklet_id == tracklet_id
+    connection.execute(sa.update(trajectories).where(mine).values(packed=packed))
+    connection.execute(sa.delete(embeddings).where(embeddings.c.tracklet_id == tracklet_id))
+
+
+def finish(connection: sa.Connection, ids: Iterable[int]) -> None:
+    """Marks tracklets as finished."""
+    for some in chunks(ids):
+        connection.execute(sa.update(tracklets).where(tracklets.c.id.in_(some)).values(finished=True))
+
+
+def _values(tracklet: NewTracklet) -> dict[str, Any]:
+    return {
+        "num_frames": len(tracklet.frame_indices),
+        "start": float(tracklet.timestamps[0]),
+        "end": float(tracklet.timestamps[-1]),
+        "quality": tracklet.quality,
+        "thumbnail": tracklet.thumbnail,
+        "crop_lengths": encoding.pack_lengths(tracklet.crops),
+        "crop_positions": encoding.pack_ints(tracklet.crop_positions),
+        "finished": tracklet.finished,
+    }
 
 
 def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
@@ -99,7 +141,7 @@ def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
 
 def page(
     connection: sa.Connection,
-    thumbnail: Callable[[int], Path],
+    thumbnail: ThumbnailPath,
     filter: GalleryFilter,
     after: tuple[float, int] | None,
     limit: int,
@@ -112,7 +154,7 @@ def page(
 
 
 def records(
-    connection: sa.Connection, thumbnail: Callable[[int], Path], ids: Iterable[int]
+    connection: sa.Connection, thumbnail: ThumbnailPath, ids: Iterable[int]
 ) -> dict[int, TrackletRecord]:
     """The tracklets among `ids` that exist."""
     found = {}
@@ -122,10 +164,15 @@ def records(
     return found
 
 
-def crops(connection: sa.Connection, tracklet_id: int) -> tuple[Int32Array, Int32Array]:
-    """(K,) bytes of each crop, (K,) position of each crop among the frames."""
-    row = _one(connection, tracklet_id, sa.select(tracklets.c.crop_lengths, tracklets.c.crop_positions))
-    return encoding.unpack_ints(row[0]), encoding.unpack_ints(row[1])
+def crops(connection: sa.Connection, tracklet_id: int) -> tuple[int, Int32Array]:
+    """Media version, and (K,) bytes of each crop."""
+    row = _one(connection, tracklet_id, sa.select(tracklets.c.media_version, tracklets.c.crop_lengths))
+    return row[0], encoding.unpack_ints(row[1])
+
+
+def crop_positions(connection: sa.Connection, tracklet_id: int) -> Int32Array:
+    """(K,) position of each crop among the frames."""
+    return encoding.unpack_ints(_one(connection, tracklet_id, sa.select(tracklets.c.crop_positions))[0])
 
 
 def trajectory(connection: sa.Connection, tracklet_id: int) -> Trajectory:
@@ -134,25 +181,39 @@ def trajectory(connection: sa.Connection, tracklet_id: int) -> Trajectory:
     return encoding.unpack_trajectory(_one(connection, tracklet_id, statement)[0])
 
 
-def existing(connection: sa.Connection, ids: Iterable[int]) -> set[int]:
-    """Those of `ids` that have a row."""
-    return {
-        row[0]
-        for some in chunks(ids)
-        for row in connection.execute(sa.select(tracklets.c.id).where(tracklets.c.id.in_(some)))
-    }
+def media_versions(connection: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
+    """The media version of those of `ids` that have a row."""
+    found: dict[int, int] = {}
+    for some in chunks(ids):
+        rows = connection.execute(_VERSION.where(tracklets.c.id.in_(some)))
+        found.update((row[0], row[1]) for row in rows)
+    return found
 
 
-def between(connection: sa.Connection, shelf: range) -> set[int]:
-    """The ids within a range that have a row."""
+def between(connection: sa.Connection, shelf: range) -> dict[int, int]:
+    """The media versions of the rows within a range of ids."""
     inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop)
-    return set(connection.scalars(sa.select(tracklets.c.id).where(inside)))
+    return {row[0]: row[1] for row in connection.execute(_VERSION.where(inside))}
 
 
-def all_ids(connection: sa.Connection) -> Iterator[int]:
-    """Every id, in rising order, streamed."""
-    statement = sa.select(tracklets.c.id).order_by(tracklets.c.id)
-    yield from connection.scalars(statement, execution_options={"yield_per": 10_000})
+def all_media_versions(connection: sa.Connection) -> Iterator[tuple[int, int]]:
+    """(id, media version) of every row, by rising id, streamed."""
+    statement = _VERSION.order_by(tracklets.c.id)
+    for row in connection.execute(statement, execution_options={"yield_per": 10_000}):
+        yield row[0], row[1]
+
+
+def oldest(
+    connection: sa.Connection, limit: int, before: float | None, cameras: Iterable[str] | None
+) -> list[int]:
+    """Finished tracklets by (end, id); see `Gallery.oldest_tracklets`."""
+    statement = sa.select(tracklets.c.id).where(tracklets.c.finished)
+    if before is not None:
+        statement = statement.where(tracklets.c.end < before)
+    if cameras is not None:
+        of_cameras = sa.select(sources.c.id).where(sources.c.camera.in_(sorted(cameras)))
+        statement = statement.where(tracklets.c.source_id.in_(of_cameras))
+    return list(connection.scalars(statement.order_by(tracklets.c.end, tracklets.c.id).limit(limit)))
 
 
 def of_source(connection: sa.Connection, source_id: int) -> list[int]:
@@ -195,5 +256,7 @@ def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> A
     return row
 
 
-def _record(row: AnyRow, thumbnail: Callable[[int], Path]) -> TrackletRecord:
-    return TrackletRecord(**row._mapping, thumbnail=thumbnail(row.id))
+def _record(row: AnyRow, thumbnail: ThumbnailPath) -> TrackletRecord:
+    values = dict(row._mapping)
+    version = values.pop("media_version")
+    return TrackletRecord(**values, thumbnail=thumbnail(row.id, version))

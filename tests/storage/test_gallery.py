@@ -135,7 +135,7 @@ def test_adding_again_adds_nothing(gallery: Gallery) -> None:
     assert again[1:3] == first[::-1]
     assert again[0] == again[3]
     assert gallery.counts()["tracklets"] == gallery.counts()["embeddings"] == 3
-    assert gallery.stored_tracklets(source.id) == {(1, 5), (2, 5), (3, 5)}
+    assert gallery.stored_tracklets(source.id) == {(1, 5): 10, (2, 5): 10, (3, 5): 10}
     assert gallery.add_tracklets(source.id, [tracklet(1, first_frame=900)], SPEC)[0] not in first
     assert len(list(gallery.folder.glob("media/*/*"))) == 8
     assert gallery.add_tracklets(source.id, [], SPEC) == []

@@ -20,6 +20,18 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     return open_postgresql(request.getfixturevalue("postgresql_url"), read_only=False)
 
 
+def parts(statement: str) -> list[str]:
+    """The columns and constraints of a CREATE TABLE, however it is laid out."""
+    found, depth = [""], 0
+    for letter in " ".join(statement.split()):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if (depth == 1 and letter in "(,") or (depth == 0 and letter == ")"):
+            found.append("")
+        else:
+            found[-1] += letter
+    return [part.strip() for part in found]
+
+
 def described(connection: sa.Connection) -> dict[str, object]:
     """All that the database says about our tables."""
     if connection.dialect.name == "sqlite":
@@ -27,7 +39,7 @@ def described(connection: sa.Connection) -> dict[str, object]:
             "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
         )
         tables = [row for row in rows if schema.VERSION_TABLE not in row[0]]
-        return {name: sorted(part.strip(" ,\t") for part in (sql or "").split("\n")) for name, sql in tables}
+        return {name: sorted(parts(sql or "")) for name, sql in tables}
     seen = sa.inspect(connection)
     names = [name for name in seen.get_table_names() if name != schema.VERSION_TABLE]
     return {
