@@ -64,6 +64,14 @@ class GapNotFound(GalleryError):
     """No gap has that id, or its source was begun anew."""
 
 
+class WatchNotFound(GalleryError):
+    """No watch has that id."""
+
+
+class WatchExists(GalleryError):
+    """Another watch has that name."""
+
+
 class GalleryFull(OSError):
     """The disk or the quota is full; what was stored before is whole."""
 

@@ -36,10 +36,12 @@ from storage.records import (
     Trajectory,
     camera_name,
     json_object,
+    readable,
     unit_vectors,
 )
 from storage.search import GalleryIndex
 from storage.snapshot import SnapshotFolder
+from storage.watching import WatchList
 
 EVERYTHING = GalleryFilter()
 
@@ -59,6 +61,7 @@ class Gallery:
         uuid: Tells galleries apart.
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
+        watching: The watch list, and the alerts that it raised.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -70,6 +73,7 @@ class Gallery:
         self._database = database
         self._media = MediaFolder(folder.media)
         self._snapshots = SnapshotFolder(folder.index)
+        self.watching = WatchList(database, self._media)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
 
     @classmethod
@@ -131,7 +135,7 @@ class Gallery:
         camera = camera_name(camera)
         values = {
             "camera": camera,
-            "uri": _readable(uri),
+            "uri": readable(uri),
             "fingerprint": fingerprint,
             "start": _time("start", start),
             "settings_hash": settings_hash,
@@ -162,7 +166,7 @@ class Gallery:
         new = {
             "settings_hash": settings_hash,
             "start": None if start is None else float(start),
-            "uri": None if uri is None else _readable(uri),
+            "uri": None if uri is None else readable(uri),
         }
         values |= {name: value for name, value in new.items() if value is not None}
         with self._database.writing() as connection:
@@ -231,7 +235,7 @@ class Gallery:
         start = _time("start", start)
         with self._database.writing() as connection:
             sources.get(connection, source_id)
-            return gaps.begin(connection, source_id, start, _readable(reason))
+            return gaps.begin(connection, source_id, start, readable(reason))
 
     def end_gap(self, gap_id: int, end: float) -> None:
         """Notes when frames came again (seconds UTC); a clock that was set back ends it where it began.
@@ -534,8 +538,3 @@ def _time(name: str, seconds: float) -> float:
     if not np.isfinite(seconds):
         raise ValueError(f"{name} must be seconds UTC, got {seconds}")
     return float(seconds)
-
-
-def _readable(text: str) -> str:
-    """`text` as a database can keep it: bytes of a file name that are not UTF-8 become escapes."""
-    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

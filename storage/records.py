@@ -38,6 +38,11 @@ def camera_name(text: str) -> str:
     return name
 
 
+def readable(text: str) -> str:
+    """`text` as a database can keep it: bytes of a file name that are not UTF-8 become escapes."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def unit_vectors(vectors: npt.ArrayLike, dimension: int) -> Float32Array:
     """Embeddings as float32, checked.
 

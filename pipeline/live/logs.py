@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from typing import Any, TextIO
 
 from pipeline.export import iso
 from pipeline.hooks import Hooks, SourceProgress
-from pipeline.live.redaction import redact_text
+from pipeline.live.redaction import redact
 
 LOGGER = "retrace"
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^\s\"'<>]+")
 
 
 def log_event(level: int, event: str, *, camera: str | None = None, **fields: Any) -> None:
@@ -29,6 +32,11 @@ def log_event(level: int, event: str, *, camera: str | None = None, **fields: An
         fields: numbers and texts that differ each time.
     """
     logging.getLogger(LOGGER).log(level, "%s", event, extra={"camera": camera, "fields": fields})
+
+
+def redact_text(text: str) -> str:
+    """A text with every address in it as it may be shown."""
+    return _URI.sub(lambda match: redact(match[0]), text)
 
 
 class RedactingFilter(logging.Filter):

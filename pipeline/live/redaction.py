@@ -12,8 +12,3 @@ _QUERY = re.compile(r"(?P<uri>[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>?]*)\?[^\s\"'<>
 def redact(uri: str) -> str:
     """A URI without user, password and query."""
     return _QUERY.sub(r"\g<uri>", _CREDENTIALS.sub(r"\g<scheme>", uri))
-
-
-def redact_text(text: str) -> str:
-    """A text with every URI in it redacted."""
-    return redact(text)

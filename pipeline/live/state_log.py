@@ -86,7 +86,7 @@ class StateLog:
         seen.down_since = now if seen.down_since is None else seen.down_since
         seen.steady_since = None
         seen.told = before.bit_length() != seen.failures.bit_length()  # a power of two was reached
-        if seen.told:
+        if seen.told and camera.state != "failed":  # that it has given up is told below
             log_event(
                 logging.WARNING,
                 "stream failed",

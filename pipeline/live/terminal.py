@@ -74,7 +74,7 @@ class NewsHandler(logging.Handler):
         line.append(_told(getattr(record, "fields", {})))
         if record.exc_text:
             line.append(f"\n{record.exc_text}")
-        self._console.print(line, soft_wrap=True, highlight=False)
+        self._console.print(line, highlight=False)
 
 
 def _style(level: int) -> str:
@@ -85,6 +85,10 @@ def _style(level: int) -> str:
 
 def _told(fields: dict[str, Any]) -> str:
     """Fields in a row, without the names of those that need none."""
-    given = [(key, value) for key, value in fields.items() if value not in ("", None)]
+    given = [
+        (key, value)
+        for key, value in fields.items()
+        if value not in ("", None) and not (key == "reason" and fields.get("detail"))
+    ]
     texts = [str(value) if key in _SPEAKS_FOR_ITSELF else f"{key} {value}" for key, value in given]
     return "".join(f"  {text}" for text in texts)

@@ -50,8 +50,8 @@ class View:
             for camera in cameras
         }
         columns = _columns(width)
-        shown = _that_fit(cameras, height - 7)
-        lines = [_head(self._status), Text(), _row([(title, "dim") for title in columns], columns)]
+        shown = _that_fit(cameras, height - 8)
+        lines = [Text(), _head(self._status), Text(), _row([(title, "dim") for title in columns], columns)]
         for camera in shown:
             lines.extend(_camera(camera, rates[camera.name], columns))
         if len(shown) < len(cameras):

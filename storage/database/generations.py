@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from storage.database import encoding
+from storage.database import cursors, encoding
 from storage.database.schema import AnyRow, embeddings, generations, tracklets
 from storage.database.tracklets import bump_revision, chunks, media_versions
 from storage.errors import GenerationChanged, GenerationIncomplete, GenerationNotFound, TrackletNotFound
@@ -186,6 +186,7 @@ def roll_back(connection: sa.Connection) -> Generation:
 
 def _exchange(connection: sa.Connection, target: Generation, current: Generation | None) -> None:
     if current is not None:
+        cursors.carry_over(connection, target.id, current.id)
         _set_status(connection, current.id, "previous")
     _set_status(connection, target.id, "current")
     bump_revision(connection)

@@ -187,6 +187,7 @@ alerts = sa.Table(
     sa.Column("created", sa.Double, nullable=False),  # seconds UTC
     sa.Column("status", sa.String(16), nullable=False),  # records.AlertStatus
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("delivered", sa.Double),  # seconds UTC
     sa.Column("next_attempt", sa.Double),  # seconds UTC; null unless pending
     sa.Column("last_error", sa.Text),
     sa.UniqueConstraint("watch_id", "tracklet_id"),

@@ -18,7 +18,7 @@ from pipeline.live.logs import LogHooks, RedactingFilter, json_handler, log_even
 from pipeline.live.state_log import StateLog
 from pipeline.live.status import CameraStatus, RunStatus
 
-SECRET = "rtsp://admin:p@ss:w/rd@10.0.0.3:554/live?token=abc"
+SECRET = "rtsp://admin:p@ss:w0rd@10.0.0.3:554/live?token=abc"
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def _captured() -> Iterator[list[dict[str, Any]]]:
         yield lines
     lines.extend(json.loads(line) for line in stream.getvalue().splitlines())
     text = stream.getvalue()
-    assert not any(secret in text for secret in ("admin", "p@ss", "w/rd", "abc")), text
+    assert not any(secret in text for secret in ("admin", "p@ss", "w0rd", "abc")), text
 
 
 def test_a_line_has_time_level_event_camera_and_fields() -> None:

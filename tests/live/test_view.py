@@ -86,10 +86,10 @@ def test_the_view_shows_numbers_and_troubles_first_when_there_are_many() -> None
 def test_columns_stay_where_they_are_while_numbers_grow() -> None:
     status, view = _run(1), None
     view = View(status)
-    before = view.draw(80, 24, 0.0).plain.split("\n")[3]
+    before = view.draw(80, 24, 0.0).plain.split("\n")[4]
     _work(status.cameras[0], 400)
     status.cameras[0].tracklets = 99999
-    after = view.draw(80, 24, 4.0).plain.split("\n")[3]
+    after = view.draw(80, 24, 4.0).plain.split("\n")[4]
     assert cell_len(before) == cell_len(after)
     assert before.index("●") == after.index("●")
 

@@ -93,6 +93,7 @@ def _create_alerts() -> None:
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("delivered", sa.Double),
         sa.Column("next_attempt", sa.Double),
         sa.Column("last_error", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_alerts"),
