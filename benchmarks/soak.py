@@ -72,15 +72,19 @@ def main() -> None:
 
 @contextmanager
 def watched(
-    videos: Sequence[Path], streams: int, fps: float, overrides: Sequence[str]
+    videos: Sequence[Path], streams: int, fps: float, overrides: Sequence[str], rate: float | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Servers and a run that watches them: its process and its port for metrics."""
+    """A server that sends the videos, at `rate` frames a second, and a run that watches it at `fps`.
+
+    Yields:
+        The run's process, and its port for metrics.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         copies = [folder / f"{i}{video.suffix}" for i, video in enumerate(videos)]
         for copy, video in zip(copies, videos, strict=True):
             copy.write_bytes(video.read_bytes())  # the server keeps what it sends beside the video
-        mounts = [Mount.of(f"camera-{i}", copies[i % len(copies)]) for i in range(streams)]
+        mounts = [Mount.of(f"camera-{i}", copies[i % len(copies)], rate) for i in range(streams)]
         server = stack.enter_context(RtspServer(mounts))
         cameras = [{"name": m.name, "uri": server.uri(m.name), "analysis_fps": fps} for m in mounts]
         config, port = folder / "cameras.yaml", free_port()
@@ -137,11 +141,11 @@ def report(samples: Sequence[Sample]) -> None:
     slope = float(np.polyfit(minutes, [sample.rss_mb for sample in samples], 1)[0])
     print(f"\n{seconds / 60:.1f} minutes after warm-up, {len(samples)} readings")
     print("\n| camera | analysed/s | due/s | dropped | idle | latency p50 s | p95 s | share |\n|" + "---|" * 8)
-    analysed = _grown(first, last, "frames_analysed_total")
+    analysed = grown(first, last, "frames_analysed_total")
     mean = sum(analysed.values()) / len(analysed)
     for camera in analysed:
         due, dropped, idle = (
-            _grown(first, last, f"frames_{what}_total")[camera] for what in ("due", "dropped", "idle")
+            grown(first, last, f"frames_{what}_total")[camera] for what in ("due", "dropped", "idle")
         )
         p50, p95 = (latency(first, last, share, camera) for share in (0.5, 0.95))
         print(
@@ -151,13 +155,14 @@ def report(samples: Sequence[Sample]) -> None:
     spread = max(abs(count / mean - 1) for count in analysed.values())
     print(f"\nlatency of all p95: at most {latency(first, last, 0.95)} s; shares within {spread:.1%} of their mean")
     print(f"RSS {first.rss_mb:.0f} -> {last.rss_mb:.0f} MB, slope {slope:+.2f} MB a minute")
-    stages = _grown(first, last, "stage_seconds_total")
+    stages = grown(first, last, "stage_seconds_total")
     print("stages: " + ", ".join(f"{stage} {value / seconds:.0%}" for stage, value in sorted(stages.items())))
-    print(f"CPU: {_grown(first, last, 'process_cpu_seconds_total')[''] / seconds:.2f} cores")
-    print(f"tracklets stored: {sum(_grown(first, last, 'tracklets_total').values()):.0f}")
+    print(f"CPU: {grown(first, last, 'process_cpu_seconds_total')[''] / seconds:.2f} cores")
+    print(f"tracklets stored: {sum(grown(first, last, 'tracklets_total').values()):.0f}")
 
 
-def _grown(first: Sample, last: Sample, name: str) -> dict[str, float]:
+def grown(first: Sample, last: Sample, name: str) -> dict[str, float]:
+    """By how much a counter grew, by camera or stage."""
     before = first.of(name)
     return {label: value - before.get(label, 0.0) for label, value in last.of(name).items()}
 

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from time import monotonic, time
 
 from pipeline import plugins
-from pipeline.live.camera import LiveCamera
+from pipeline.live.camera import LiveCamera, Waiting
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.zones import Zones
 from pipeline.source_run import Tracker
@@ -55,6 +55,16 @@ class LiveRun:
         self._seen = self._noted = monotonic()
         self._gap: int | None = None  # the one that lasts
         self.record: SourceRecord | None = None
+
+    def take(self) -> Callable[[], Frame] | None:
+        """The newest frame, masked, as a function that converts it; None when there is none."""
+        waiting = self.camera.take()
+        return None if waiting is None else partial(self._converted, waiting)
+
+    def _converted(self, waiting: Waiting) -> Frame:
+        frame = waiting.frame()
+        self._zones.black_out(frame.image)
+        return frame
 
     def replay(self, frame: Frame) -> Detections | None:
         """Nothing: what a camera showed comes once."""

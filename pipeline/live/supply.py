@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
-from time import monotonic
+from time import monotonic, perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pipeline.live.live_run import LiveRun
 from pipeline.reading import End, Reader
 from pipeline.source_run import CameraRun, SourceRun
 from pipeline.types import Frame
 
-if TYPE_CHECKING:
-    from pipeline.live.camera import Waiting
-
 _JOIN_S = 1.0
+_Taken = tuple[CameraRun, Callable[[], Frame]]
+"""A camera and its frame, which is still to be converted."""
 
 
 class Supply:
@@ -33,6 +31,9 @@ class Supply:
         live: the live cameras; their readers are started and stopped here.
         recordings: opened one after another, at most `num_open` at a time.
         wake: set by the readers when a frame waits.
+
+    Attributes:
+        convert_s: seconds that the last batch took to become RGB.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Supply:
         self._live, self._wake = live, wake
         self._turn: deque[LiveRun | _Recording] = deque(live)
         self._waiting, self._num_open = deque(recordings), num_open
+        self.convert_s = 0.0
         self._converters = ThreadPoolExecutor(min(4, cpu_count() or 1), thread_name_prefix="convert")
         self._open_recordings()
 
@@ -87,11 +89,13 @@ class Supply:
             self._wake.clear()
             found = self._collect(size)
         taken, ended = found
-        frames = self._converters.map(lambda step: step[1] if isinstance(step[1], Frame) else step[1].frame(), taken)
+        begin = perf_counter()
+        frames = list(self._converters.map(lambda step: step[1](), taken))
+        self.convert_s = perf_counter() - begin
         return [(run, frame) for (run, _), frame in zip(taken, frames, strict=True)], ended
 
-    def _collect(self, size: int) -> tuple[list[tuple[CameraRun, Frame | Waiting]], list[SourceRun]]:
-        taken: list[tuple[CameraRun, Frame | Waiting]] = []
+    def _collect(self, size: int) -> tuple[list[_Taken], list[SourceRun]]:
+        taken: list[_Taken] = []
         ended: list[SourceRun] = []
         rounds = 1 if self._live else size  # recordings alone may fill a batch
         for _ in range(rounds):
@@ -104,31 +108,20 @@ class Supply:
                 break
         return taken, ended
 
-    def _serve(
-        self,
-        item: LiveRun | _Recording,
-        taken: list[tuple[CameraRun, Frame | Waiting]],
-        ended: list[SourceRun],
-    ) -> None:
+    def _serve(self, item: LiveRun | _Recording, taken: list[_Taken], ended: list[SourceRun]) -> None:
         """Take a camera's frame, if it has one, and put the camera at the end of the queue."""
-        if isinstance(item, LiveRun):
-            waiting = item.camera.take()
-            if waiting is None:
-                return
-            taken.append((item, waiting))
-        else:
-            frame = item.reader.poll()
-            if frame is None:
-                return
-            if isinstance(frame, End):
-                item.reader.close()
-                self._turn.remove(item)
-                self._open_recordings()
-                ended.append(item.run)
-                return
-            taken.append((item.run, frame))
+        found = item.take()
+        if found is None:
+            return
         self._turn.remove(item)
+        if isinstance(found, End):
+            assert isinstance(item, _Recording)
+            item.reader.close()
+            ended.append(item.run)
+            self._open_recordings()
+            return
         self._turn.append(item)
+        taken.append((item.run if isinstance(item, _Recording) else item, found))
 
     def _open_recordings(self) -> None:
         while self._waiting and sum(isinstance(item, _Recording) for item in self._turn) < self._num_open:
@@ -141,3 +134,8 @@ class _Recording:
     def __init__(self, run: SourceRun) -> None:
         self.run = run
         self.reader = Reader(run.source)
+
+    def take(self) -> Callable[[], Frame] | End | None:
+        """The next frame, if it is decoded."""
+        found = self.reader.poll()
+        return (lambda: found) if isinstance(found, Frame) else found
