@@ -138,7 +138,7 @@ class VideoFile(Source):
                         offset = previous + 1.0 / self.frame_rate
                     self._note_gap(previous, offset)
                 previous = offset
-                yield index, offset, lambda picture=picture: _to_rgb(picture)
+                yield index, offset, lambda picture=picture: to_rgb(picture)
             if previous is not None and self.duration_s is not None:
                 self._note_gap(previous, self.duration_s)
 
@@ -287,7 +287,8 @@ def _open_container(path: str) -> Any:
     return av.open(f"file:{path}", metadata_errors="replace")
 
 
-def _to_rgb(picture: Any) -> Image:
+def to_rgb(picture: Any) -> Image:
+    """A decoded picture of PyAV as (H, W, 3) uint8 RGB, upright."""
     image: Image = picture.to_ndarray(format="rgb24")
     turns = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
     rotation = round(picture.rotation) % 360
