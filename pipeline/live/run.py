@@ -29,7 +29,6 @@ from pipeline.live.room import Room
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.status import CameraStatus, RunStatus
 from pipeline.live.supply import Supply
-from pipeline.live.zones import Zones
 from pipeline.source_run import CameraRun, Detector, SourceRun, detect
 from pipeline.types import Detections, Frame
 from pipeline.video import SourceSpec, is_stream
@@ -174,7 +173,6 @@ class Run:
     def _live_run(self, camera: CameraSettings) -> LiveRun:
         config, gaps = self._config, SimpleQueue[tuple[float, str | None]]()
         hours = Hours.parse(camera.hours, config.live.timezone)
-        zones = Zones(camera.region, camera.masks)
         reader = LiveCamera(
             camera,
             config.live,
@@ -182,7 +180,7 @@ class Run:
             wake=self._wake.set,
             on_gap=lambda moment, reason: gaps.put((moment, reason)),
             on_gap_end=lambda moment: gaps.put((moment, None)),
-            gate=MotionGate(zones).moved if config.live.motion_gate else None,
+            gate=MotionGate(camera.masks).moved if config.live.motion_gate else None,
             open_now=hours.open_at,
             rng=Random(),
         )
