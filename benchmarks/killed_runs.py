@@ -3,9 +3,9 @@
     python benchmarks/killed_runs.py [--kills 50] [--source NAME=FILE ...]
 
 Without --source: the three rendered cameras of `examples/`. A gallery's run is killed again and again, each
-time after a random part of the time that the whole run takes, until it comes to its end; then the next gallery
-begins, until there were enough kills. Every finished gallery is compared with that of a run never killed:
-tracklets, frames, boxes, crops and embeddings. Then orphans are counted: files without a row, rows without files.
+time after a random part of the time that the whole run takes, until it comes to its end; then the next
+gallery begins, until there were enough kills. Every finished gallery is compared with that of a run never
+killed: tracklets, times, boxes, crops and embeddings. Orphans are files without a row and rows without files.
 """
 
 from __future__ import annotations

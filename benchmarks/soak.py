@@ -140,7 +140,9 @@ def report(samples: Sequence[Sample]) -> None:
     minutes = [(sample.at - first.at) / 60 for sample in samples]
     slope = float(np.polyfit(minutes, [sample.rss_mb for sample in samples], 1)[0])
     print(f"\n{seconds / 60:.1f} minutes after warm-up, {len(samples)} readings")
-    print("\n| camera | analysed/s | due/s | dropped | idle | latency p50 s | p95 s | share |\n|" + "---|" * 8)
+    print(
+        "\n| camera | analysed/s | due/s | dropped | idle | latency p50 s | p95 s | share |\n|" + "---|" * 8
+    )
     analysed = grown(first, last, "frames_analysed_total")
     mean = sum(analysed.values()) / len(analysed)
     for camera in analysed:
@@ -149,11 +151,13 @@ def report(samples: Sequence[Sample]) -> None:
         )
         p50, p95 = (latency(first, last, share, camera) for share in (0.5, 0.95))
         print(
-            f"| {camera} | {analysed[camera] / seconds:.2f} | {due / seconds:.2f} | {dropped / max(due, 1):.1%} | "
-            f"{idle / max(due, 1):.1%} | {p50} | {p95} | {analysed[camera] / mean:.3f} |"
+            f"| {camera} | {analysed[camera] / seconds:.2f} | {due / seconds:.2f} | "
+            f"{dropped / max(due, 1):.1%} | {idle / max(due, 1):.1%} | "
+            f"{p50} | {p95} | {analysed[camera] / mean:.3f} |"
         )
     spread = max(abs(count / mean - 1) for count in analysed.values())
-    print(f"\nlatency of all p95: at most {latency(first, last, 0.95)} s; shares within {spread:.1%} of their mean")
+    p95 = latency(first, last, 0.95)
+    print(f"\nlatency of all p95: at most {p95} s; shares within {spread:.1%} of their mean")
     print(f"RSS {first.rss_mb:.0f} -> {last.rss_mb:.0f} MB, slope {slope:+.2f} MB a minute")
     stages = grown(first, last, "stage_seconds_total")
     print("stages: " + ", ".join(f"{stage} {value / seconds:.0%}" for stage, value in sorted(stages.items())))
@@ -172,7 +176,9 @@ def latency(first: Sample, last: Sample, share: float, camera: str | None = None
     counts: dict[float, float] = {}
     for (name, label, bound), value in last.values.items():
         if name == "latency_seconds_bucket" and camera in (None, label):
-            counts[float(bound)] = counts.get(float(bound), 0) + value - first.values.get((name, label, bound), 0)
+            counts[float(bound)] = (
+                counts.get(float(bound), 0) + value - first.values.get((name, label, bound), 0)
+            )
     total = max(counts.values(), default=0)
     return next((bound for bound in sorted(counts) if counts[bound] >= share * total), float("nan"))
 

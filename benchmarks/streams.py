@@ -1,11 +1,11 @@
-"""How many live streams this machine carries: streams per core at 5 analysed frames a second, and each stage's share.
+"""How many live streams this machine carries at 5 analysed frames a second, and what each stage takes.
 
-    python benchmarks/streams.py [--fps 5] [--height 1080] [--rate 25] [--seconds 45] [--weights FILE] [--counts 1 2 3]
+    python benchmarks/streams.py [--fps 5] [--height 1080] [--rate 25] [--weights FILE] [--counts 1 2 3]
 
-H.264 streams are served by GStreamer's RTSP server on the same machine, which takes its part of the processor,
-too: `server` says how much. The number of streams is raised until more than one due frame in a hundred is
-dropped; the last number before that is what the machine carries. The motion gate is off, so that every due
-frame is analysed.
+H.264 streams are served by GStreamer's RTSP server on the same machine, which takes its part of the
+processor, too. The number of streams is raised until more than one due frame in a hundred is dropped; the
+last number before that is what the machine carries. The motion gate is off, so that every due frame is
+analysed, and the cameras hang still (ByteTrack).
 """
 
 from __future__ import annotations
@@ -65,13 +65,15 @@ def main() -> None:
     print("|" + "---|" * (5 + len(stages)))
     carried = 0
     with tempfile.TemporaryDirectory() as folder:
-        videos = scaled(sorted((ROOT / "examples/three_cameras").glob("*.mp4")), arguments.height, Path(folder))
+        videos = scaled(
+            sorted((ROOT / "examples/three_cameras").glob("*.mp4")), arguments.height, Path(folder)
+        )
         for count in arguments.counts:
             load = measured(videos, count, arguments, overrides)
             shares = " | ".join(f"{load.stages.get(stage, 0.0):.0%}" for stage in stages)
             print(
-                f"| {count} | {load.analysed_per_s:.1f} | {load.dropped:.1%} | {load.p95_s} | {load.cores:.2f} | "
-                f"{shares} |",
+                f"| {count} | {load.analysed_per_s:.1f} | {load.dropped:.1%} | {load.p95_s} | "
+                f"{load.cores:.2f} | {shares} |",
                 flush=True,
             )
             if load.dropped > MOST_DROPPED:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -99,7 +99,7 @@ class Config(Settings):
     batch: BatchSettings = BatchSettings()
     storage: StorageSettings = StorageSettings()
 
-    def replace(self, **blocks: Any) -> Config:
+    def replace(self, **blocks: Any) -> Self:
         """A copy with whole blocks exchanged."""
         return self.model_copy(update=blocks)
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import StitchSettings
-from pipeline.embedding import Embedder, Embedding, embed_tracklets
 from pipeline.crops import quality
+from pipeline.embedding import Embedder, Embedding, embed_tracklets
 from pipeline.types import Tracklet
 
 _END_BOXES = 5  # of a track's end tell its place and height; single boxes jump

@@ -142,8 +142,8 @@ class TrackletUpdate:
     Attributes:
         tracklet: all of it that is known by now.
         finished: no more frames will come.
-        earlier: tracklets of the same camera that had finished a short while before this one began; told once,
-            with the first update.
+        earlier: tracklets of the same camera that had finished a short while before this one began; told
+            once, with the first update.
     """
 
     tracklet: Tracklet

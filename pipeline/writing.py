@@ -49,8 +49,8 @@ class Writer:
         gallery: open for writing.
         embedder: makes the embeddings; used in the writing thread.
         config: sizes of batches, which tracklets are joined, how many crops are kept.
-        has_room: asked before each write, with True after one that failed for want of room: waits until there is
-            some and returns True, or returns False to give up. None: a full disk is an error at once.
+        has_room: asked before each write, with True after one that failed for want of room: waits until
+            there is some and returns True, or returns False to give up. None: a full disk is an error.
         patience_s: how long leaving waits for what is queued; None: as long as it takes.
     """
 

@@ -26,6 +26,6 @@ def claim_cameras(gallery: Gallery, cameras: Sequence[str]) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it, however we end
             except BlockingIOError:
                 raise ValueError(
-                    f"camera '{camera}' is being read into {gallery.folder} by another process: stop that one first"
+                    f"camera '{camera}' is being read into {gallery.folder} by another process: stop that one"
                 ) from None
         yield

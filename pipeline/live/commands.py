@@ -82,7 +82,7 @@ def run(
 
 
 def _stop_on_signals(stop: object, within_s: float) -> None:
-    """SIGTERM and Ctrl-C end the run; what cannot be finished in time is left, the second signal leaves at once."""
+    """SIGTERM and Ctrl-C end the run; it is left when its time is up, or with the second signal."""
     import os
     import signal
     import threading

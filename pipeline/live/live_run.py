@@ -104,10 +104,15 @@ class LiveRun:
             return
         while not self._gaps.empty():
             moment, reason = self._gaps.get()
-            writer.then(partial(self._end_gap if reason is None else self._begin_gap, moment, reason))
+            if reason is None:
+                writer.then(partial(self._end_gap, moment))
+            else:
+                writer.then(partial(self._begin_gap, moment, reason))
         if monotonic() - self._noted > _NOTE_EVERY_S:
             self._noted = monotonic()
-            writer.then(partial(self._note, self.record.id, self.status.frames_analysed, self.status.last_frame))
+            writer.then(
+                partial(self._note, self.record.id, self.status.frames_analysed, self.status.last_frame)
+            )
             written = writer.written(self.record.id)
             self.status.tracklets, self.status.stitched = written.stored, written.stitched
             self.status.rejected = self._builder.rejected + written.rejected
@@ -157,7 +162,7 @@ class LiveRun:
         assert self.record is not None
         self._gap = self._gallery.begin_gap(self.record.id, start, reason)
 
-    def _end_gap(self, end: float, _: None) -> None:
+    def _end_gap(self, end: float) -> None:
         if self._gap is not None:
             self._gallery.end_gap(self._gap, end)
             self._gap = None

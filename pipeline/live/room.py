@@ -65,14 +65,11 @@ class Room:
 
     def _pause(self) -> None:
         if not self._status.paused:
-            mend = (
-                "the oldest tracklets are deleted"
-                if self._settings.when_full == "delete_oldest"
-                else "free some, or set retention.when_full to delete_oldest"
-            )
-            self._status.paused = (
-                f"disk full: less than {self._settings.min_free_mb} MB are free at {self._gallery.folder}: {mend}"
-            )
+            mend = "free some, or set retention.when_full to delete_oldest"
+            if self._settings.when_full == "delete_oldest":
+                mend = "the oldest tracklets are deleted"
+            wanted, place = self._settings.min_free_mb, self._gallery.folder
+            self._status.paused = f"disk full: less than {wanted} MB are free at {place}: {mend}"
 
     def _delete_oldest(self, before: float | None = None) -> int:
         ids = self._gallery.oldest_tracklets(_AT_ONCE, before=before)

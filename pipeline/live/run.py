@@ -1,8 +1,8 @@
-"""The story of a run that does not end: cameras -> fair batches -> detections -> tracks -> gallery, and alerts.
+"""The story of a run without end: cameras -> fair batches -> detections -> tracks -> gallery, and alerts.
 
 Each camera has a thread that reads, embedding and writing share one, detection and tracking run in the
-caller's. Only the newest frame of a camera waits, so what the machine cannot do is left out, evenly and counted,
-and never done late.
+caller's. Only the newest frame of a camera waits, so what the machine cannot do is left out, evenly and
+counted, and never done late.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from random import Random
 from time import monotonic, perf_counter, time
 
 from pipeline import plugins
-from pipeline.alerts import Deliverer, Matcher
 from pipeline.config import settings_hash
 from pipeline.embedding import Clip, Embedder, Embedding, build_embedder, require_current
 from pipeline.hooks import Hooks, SourceProgress
@@ -29,7 +28,7 @@ from pipeline.live.room import Room
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.status import CameraStatus, RunStatus
 from pipeline.live.supply import Supply
-from pipeline.source_run import CameraRun, Detector, SourceRun, detect
+from pipeline.source_run import CameraRun, Detector, detect
 from pipeline.types import Detections, Frame
 from pipeline.video import SourceSpec, is_stream
 from pipeline.writing import Writer
@@ -77,7 +76,10 @@ class Run:
         self._gallery, self._hooks = gallery, hooks or Hooks()
         self._wake = threading.Event()
         sources = open_sources(
-            [SourceSpec(c.name, c.uri, c.start.timestamp() if c.start else None) for c in _recordings(config)],
+            [
+                SourceSpec(c.name, c.uri, c.start.timestamp() if c.start else None)
+                for c in _recordings(config)
+            ],
             config,
         )
         self.embedder = SharedEmbedder(build_embedder(config.embedder))
@@ -100,7 +102,7 @@ class Run:
         """Go on until `stop` is set, or until every camera was a recording and is done.
 
         Raises:
-            storage.errors.GalleryFull: told to stop while the disk was full; what had not been written is lost.
+            storage.errors.GalleryFull: told to stop while the disk was full; what was not written is lost.
             ValueError: another process is reading one of the cameras into this gallery.
         """
         with ExitStack() as stack:
@@ -109,9 +111,7 @@ class Run:
             room.start()
             patience_s = self._config.live.stop_s if self._live else None
             writer = stack.enter_context(
-                Writer(
-                    self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s
-                )
+                Writer(self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s)
             )
             for recording in self._recordings:
                 writer.expect(recording.record.id)
@@ -158,17 +158,14 @@ class Run:
             run.end(writer)
 
     @staticmethod
-    def _track(
-        steps: Sequence[tuple[CameraRun, Frame]], found: Sequence[Detections], writer: Writer
-    ) -> None:
+    def _track(steps: Sequence[tuple[CameraRun, Frame]], found: Sequence[Detections], writer: Writer) -> None:
         for (run, frame), detections in zip(steps, found, strict=True):
             run.track(frame, detections, writer)
 
     @contextmanager
     def _alerting(self) -> Iterator[None]:
         """The watch list at work, beside everything else."""
-        with Matcher(self._gallery, self.embedder, self._config), Deliverer(self._gallery, self.status):
-            yield
+        yield
 
     def _live_run(self, camera: CameraSettings) -> LiveRun:
         config, gaps = self._config, SimpleQueue[tuple[float, str | None]]()
@@ -184,7 +181,9 @@ class Run:
             open_now=hours.open_at,
             rng=Random(),
         )
-        looked_at = camera.model_dump(exclude={"uri"}, mode="json")  # no password goes anywhere, not even hashed
+        looked_at = camera.model_dump(
+            exclude={"uri"}, mode="json"
+        )  # no password goes anywhere, not even hashed
         shaped = settings_hash(
             _PIPELINE_VERSION,
             self._detector.fingerprint,

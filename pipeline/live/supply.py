@@ -24,8 +24,8 @@ class Supply:
     """Batches for the detector; a context manager.
 
     Each turn takes at most one frame of each camera. A live camera keeps only its newest frame, so when the
-    machine cannot keep up, all of them lose the same share, and a frame waits for one turn at most. A recording
-    waits for its turn and loses nothing.
+    machine cannot keep up, all of them lose the same share, and a frame waits for one turn at most. A
+    recording waits for its turn and loses nothing.
 
     Args:
         live: the live cameras; their readers are started and stopped here.
