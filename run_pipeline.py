@@ -31,6 +31,7 @@ from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
 from pipeline.export import tracklet_json
 from pipeline.hooks import Hooks
+from pipeline.live.commands import run as run_cameras
 from pipeline.plugins import PluginSettings
 from pipeline.terminal import TerminalHooks, show_table
 from pipeline.video import VideoSourceError
@@ -58,6 +59,7 @@ weights_app.command("store")(store)
 app.command()(adapt)
 app.command()(evaluate)
 app.command()(train)
+app.command("run")(run_cameras)
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _GO_ON = "interrupted; run the same command again to go on"

@@ -26,8 +26,9 @@ import torch
 
 from models.checkpoint import OWN_KEYS, Storage, load_model, read_metadata, save_checkpoint
 from models.ste_nvan import EmbeddingModel, build
-from pipeline.embedding import CLIP_LENGTH, Clip, build_embedder, unit
+from pipeline.embedding import Clip, build_embedder, unit
 from pipeline.plugins import PluginSettings
+from pipeline.types import CLIP_LENGTH
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 

@@ -22,10 +22,11 @@ import numpy.typing as npt
 from evaluation.datasets import LabelledTracklet, ReidDataset
 from evaluation.metrics import cmc_map, cmc_map_from_distances
 from models.preprocess import clip_indices
-from pipeline.embedding import CLIP_LENGTH, Clip, Embedder, Embedding, unit
+from pipeline.crops import decode_jpeg
+from pipeline.embedding import Clip, Embedder, Embedding, unit
 from pipeline.hooks import Hooks
 from pipeline.rerank import k_reciprocal_distances
-from pipeline.tracklets import decode_jpeg
+from pipeline.types import CLIP_LENGTH
 
 RANKS = (1, 5, 10, 20)
 _MAX_THREADS = 8

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from models.preprocess import Clip as Prepared
 from models.preprocess import Preprocessing, sample_frame_indices
 from models.ste_nvan import EmbeddingModel
-from pipeline.embedding import CLIP_LENGTH, Clip
-from pipeline.tracklets import decode_jpeg
-from pipeline.types import Image
+from pipeline.crops import decode_jpeg
+from pipeline.embedding import Clip
+from pipeline.types import CLIP_LENGTH, Image
 from storage.errors import GalleryDamaged
 from storage.gallery import Gallery
 

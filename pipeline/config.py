@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -53,6 +53,22 @@ class TrackletSettings(Settings):
     jpeg_quality: int = Field(92, ge=30, le=100)
 
 
+class StitchSettings(Settings):
+    """When a track continues an earlier one of the same camera."""
+
+    enabled: bool = Field(True, description="join broken tracks of the same person")
+    max_gap_s: float = Field(8.0, gt=0, description="longest time between the two")
+    max_speed: float = Field(
+        0.8, gt=0, description="body heights a second that people may stray from their way"
+    )
+    slack: float = Field(0.5, ge=0, description="body heights by which boxes may be off")
+    max_size_ratio: float = Field(1.6, ge=1, description="of the heights of the two boxes where they meet")
+    min_similarity: float = Field(0.0, ge=-1, le=1, description="whatever others look like")
+    margin: float = Field(
+        0.05, ge=0, le=2, description="by which the two are more alike than either is to anybody else in view"
+    )
+
+
 class BatchSettings(Settings):
     """Sizes of the batches; they bound memory, too."""
 
@@ -78,11 +94,12 @@ class Config(Settings):
     detector: PluginSettings
     tracker: PluginSettings
     tracklets: TrackletSettings = TrackletSettings()
+    stitch: StitchSettings = StitchSettings()
     embedder: PluginSettings
     batch: BatchSettings = BatchSettings()
     storage: StorageSettings = StorageSettings()
 
-    def replace(self, **blocks: Any) -> Config:
+    def replace(self, **blocks: Any) -> Self:
         """A copy with whole blocks exchanged."""
         return self.model_copy(update=blocks)
 

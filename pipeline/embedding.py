@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from models.preprocess import clip_indices
 from pipeline import plugins
+from pipeline.crops import decode_jpeg
 from pipeline.plugins import PluginSettings, UnknownPlugin
-from pipeline.tracklets import decode_jpeg
-from pipeline.types import Image
+from pipeline.types import CLIP_LENGTH, Image
 from storage.errors import WrongEmbedder
 from storage.gallery import Gallery
 from storage.records import EmbedderSpec
 
-CLIP_LENGTH = 8
 Clip = list[Image]
 Embedding = npt.NDArray[np.float32]
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from pipeline import plugins
 from pipeline.config import Config
+from pipeline.crops import encode_jpeg
 from pipeline.embedding import (
-    CLIP_LENGTH,
     Embedder,
     Embedding,
     build_embedder,
@@ -24,9 +24,8 @@ from pipeline.embedding import (
     unit,
 )
 from pipeline.hooks import Hooks
-from pipeline.ingest import Detector, Tracker
-from pipeline.tracklets import encode_jpeg
-from pipeline.types import Detections, Frame, Image, box_iou, clip_to_frame
+from pipeline.source_run import Detector, Tracker
+from pipeline.types import CLIP_LENGTH, Detections, Frame, Image, box_iou, clip_to_frame
 from pipeline.video import Source, SourceSpec, open_source, read_image
 from storage.errors import GalleryDamaged
 from storage.gallery import Gallery

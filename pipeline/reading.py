@@ -15,6 +15,10 @@ from pipeline.video import Source
 _POLL_S = 0.2
 
 
+class End:
+    """What `Reader.poll` gives when no frame will come any more."""
+
+
 class Reader:
     """Decodes one source in a thread of its own; at most `queue_frames` frames wait in memory."""
 
@@ -32,6 +36,16 @@ class Reader:
         if isinstance(item, BaseException):
             raise item
         return item
+
+    def poll(self) -> Frame | End | None:
+        """The next frame if one is ready, None if not, or the end."""
+        try:
+            item = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(item, BaseException):
+            raise item
+        return item or End()
 
     def close(self) -> None:
         """Stop decoding and wait for the thread."""

@@ -1,4 +1,4 @@
-"""Tracked boxes -> finished tracklets: gates, cuts, and which crops are kept.
+"""Tracked boxes -> tracklets: gates, cuts, which crops are kept, which earlier tracklet each may continue.
 
 Memory of a track is bounded: besides its boxes (28 bytes a frame, cut at `max_duration_s`) it holds at
 most twice the kept crops, as JPEG.
@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import TrackletSettings
-from pipeline.types import Boxes, Detections, Frame, Image, Tracklet
-
-FULL_QUALITY_HEIGHT_PX = 128.0
+from pipeline.config import StitchSettings, TrackletSettings
+from pipeline.crops import best_crop, encode_crop, evenly, heights, quality
+from pipeline.types import CLIP_LENGTH, Boxes, Detections, Frame, Tracklet, TrackletUpdate
 
 
 @dataclass(slots=True)
@@ -28,47 +26,88 @@ class _Track:
     confidence: list[float] = field(default_factory=list)
     crops: dict[int, bytes] = field(default_factory=dict)  # position in the track -> JPEG
     stride: int = 1
+    told: bool = False  # an update of it was given, or nothing had to be said of its beginning
 
 
 class TrackletBuilder:
-    """Collects the tracks of one camera; `rejected` counts tracks by the reason they were not kept."""
+    """Collects the tracks of one camera; `rejected` counts tracks by the reason they were not kept.
 
-    def __init__(self, camera: str, settings: TrackletSettings) -> None:
+    Args:
+        camera: name of the camera.
+        settings: gates, cuts and crops.
+        stitch: which earlier tracklets are offered as the beginning of a later one.
+        early: tell of a tracklet with its first full clip, too, and not only when it is finished.
+    """
+
+    def __init__(
+        self, camera: str, settings: TrackletSettings, stitch: StitchSettings, *, early: bool = False
+    ) -> None:
         self.camera, self.settings = camera, settings
         self.rejected: Counter[str] = Counter()
+        self._stitch, self._early = stitch, early
         self._tracks: dict[int, _Track] = {}
+        self._recent: list[Tracklet] = []  # finished a short while ago
+        self._now = -np.inf
 
-    def add(self, frame: Frame, detections: Detections, track_ids: npt.NDArray[np.int64]) -> list[Tracklet]:
-        """Take one frame's tracked boxes; tracklets that this cuts off come back."""
-        finished = []
+    def __len__(self) -> int:
+        """Tracks that are not finished."""
+        return len(self._tracks)
+
+    def add(
+        self, frame: Frame, detections: Detections, track_ids: npt.NDArray[np.int64], alive: set[int]
+    ) -> list[TrackletUpdate]:
+        """Take one frame's tracked boxes.
+
+        Args:
+            frame: the next frame.
+            detections: N persons.
+            track_ids: (N,) their tracks, -1 where there is none.
+            alive: ids that a later frame may still carry.
+
+        Returns:
+            Tracklets that ended, and the beginnings that were settled.
+        """
+        self._now = frame.timestamp
+        updates = []
         for box, confidence, track_id in zip(
             detections.xyxy, detections.confidence, track_ids.tolist(), strict=True
         ):
             if track_id < 0:
                 continue
             track = self._tracks.get(track_id)
-            if track is not None and self._must_cut(track, frame.timestamp):
-                finished.append(self._finish(track))
+            if track is not None and self._must_cut(track):
+                updates.append(self._finish(track))
                 track = None
             if track is None:
                 track = self._tracks[track_id] = _Track(track_id)
             self._extend(track, frame, box, float(confidence))
-        return [tracklet for tracklet in finished if tracklet is not None]
+        updates += self._ended(alive)
+        updates += [self._begin(track) for track in list(self._tracks.values()) if not track.told]
+        return [update for update in updates if update is not None]
 
-    def finished(self, alive: set[int]) -> list[Tracklet]:
-        """Tracklets of the tracks that the tracker has given up."""
-        gone = [track_id for track_id in self._tracks if track_id not in alive]
-        tracklets = [self._finish(self._tracks.pop(track_id)) for track_id in gone]
-        return [tracklet for tracklet in tracklets if tracklet is not None]
+    def close(self) -> list[TrackletUpdate]:
+        """Finish all tracks: the source has ended, or its pictures will not go on."""
+        return [update for update in self._ended(alive=set()) if update is not None]
 
-    def close(self) -> list[Tracklet]:
-        """Tracklets of all tracks left: the source has ended."""
-        return self.finished(alive=set())
+    def _ended(self, alive: set[int]) -> list[TrackletUpdate | None]:
+        """Finish the tracks that the tracker has given up, or whose return would be a new tracklet."""
+        gone = [
+            track
+            for track in self._tracks.values()
+            if track.track_id not in alive or self._unseen_s(track) > self.settings.max_gap_s
+        ]
+        gone.sort(key=lambda track: (track.timestamps[-1], track.track_id))
+        for track in gone:
+            del self._tracks[track.track_id]
+        return [self._finish(track) for track in gone]
 
-    def _must_cut(self, track: _Track, now: float) -> bool:
+    def _unseen_s(self, track: _Track) -> float:
+        return self._now - track.timestamps[-1]
+
+    def _must_cut(self, track: _Track) -> bool:
         return (
-            now - track.timestamps[-1] > self.settings.max_gap_s
-            or now - track.timestamps[0] > self.settings.max_duration_s
+            self._unseen_s(track) > self.settings.max_gap_s
+            or self._now - track.timestamps[0] > self.settings.max_duration_s
         )
 
     def _extend(self, track: _Track, frame: Frame, box: npt.NDArray[np.float32], confidence: float) -> None:
@@ -83,15 +122,53 @@ class TrackletBuilder:
                 track.stride *= 2
                 track.crops = {p: jpeg for p, jpeg in track.crops.items() if p % track.stride == 0}
 
-    def _finish(self, track: _Track) -> Tracklet | None:
+    def _begin(self, track: _Track) -> TrackletUpdate | None:
+        """Tell of a track with its first full clip, once all that it may continue has ended."""
+        if len(track.frame_indices) < max(CLIP_LENGTH, self.settings.min_frames):
+            return None
+        if any(self._may_precede(other, track) for other in self._tracks.values()):
+            return None  # it ends for good or comes back in `max_gap_s`
+        tracklet = self._tracklet(track)
+        if isinstance(tracklet, str):
+            return None
+        track.told = True
+        earlier = self._earlier(tracklet)
+        return TrackletUpdate(tracklet, finished=False, earlier=earlier) if earlier or self._early else None
+
+    def _may_precede(self, other: _Track, track: _Track) -> bool:
+        between = track.timestamps[0] - other.timestamps[-1]
+        return self._stitch.enabled and 0 < between <= self._stitch.max_gap_s
+
+    def _earlier(self, tracklet: Tracklet) -> tuple[Tracklet, ...]:
+        """Those that it may continue by time; whether it does is for others to say."""
+        return tuple(
+            other
+            for other in self._recent
+            if 0 < tracklet.timestamps[0] - other.timestamps[-1] <= self._stitch.max_gap_s
+        )
+
+    def _finish(self, track: _Track) -> TrackletUpdate | None:
+        tracklet = self._tracklet(track)
+        if isinstance(tracklet, str):
+            self.rejected[tracklet] += 1
+            return None
+        earlier = () if track.told else self._earlier(tracklet)
+        if self._stitch.enabled:
+            beginnings = [other.timestamps[0] for other in self._tracks.values() if not other.told]
+            oldest = min([self._now, tracklet.timestamps[0], *beginnings]) - self._stitch.max_gap_s
+            self._recent = [other for other in self._recent if other.timestamps[-1] >= oldest]
+            self._recent.append(tracklet)
+        return TrackletUpdate(tracklet, finished=True, earlier=earlier)
+
+    def _tracklet(self, track: _Track) -> Tracklet | str:
+        """The track as it is now, or the reason why it is not kept."""
         xyxy = np.stack(track.xyxy)
         confidence = np.array(track.confidence, np.float32)
         reason = self._rejection(xyxy, confidence)
         if reason is not None:
-            self.rejected[reason] += 1
-            return None
+            return reason
         held = np.array(sorted(track.crops), np.int32)
-        kept = held[_evenly(len(held), self.settings.num_crops)]
+        kept = held[evenly(len(held), self.settings.num_crops)]
         return Tracklet(
             camera=self.camera,
             track_id=track.track_id,
@@ -102,63 +179,14 @@ class TrackletBuilder:
             crops=tuple(track.crops[p] for p in kept.tolist()),
             crop_positions=kept,
             quality=quality(xyxy, confidence),
-            thumbnail=int(np.argmax(confidence[kept] * _heights(xyxy[kept]))),
+            thumbnail=best_crop(xyxy[kept], confidence[kept]),
         )
 
     def _rejection(self, xyxy: Boxes, confidence: npt.NDArray[np.float32]) -> str | None:
         if len(confidence) < self.settings.min_frames:
             return "too_short"
-        if np.median(_heights(xyxy)) < self.settings.min_height_px:
+        if np.median(heights(xyxy)) < self.settings.min_height_px:
             return "too_small"
         if confidence.mean() < self.settings.min_confidence:
             return "low_confidence"
         return None
-
-
-def quality(xyxy: Boxes, confidence: npt.NDArray[np.float32]) -> float:
-    """How much a tracklet can be relied on, in [0, 1]: mean detection confidence, lessened for small people.
-
-    A person of 128 px or more counts in full; below, the square root of the share of 128 px. It is a
-    ranking aid, not a probability.
-    """
-    size = min(1.0, float(np.median(_heights(xyxy))) / FULL_QUALITY_HEIGHT_PX)
-    return float(confidence.mean() * np.sqrt(size))
-
-
-def encode_crop(image: Image, box: npt.NDArray[np.float32], settings: TrackletSettings) -> bytes:
-    """Cut a box out of an RGB picture and encode it as JPEG, shrunk to the largest height kept."""
-    height, width = image.shape[:2]
-    left, top = np.floor(box[:2]).astype(int).clip(0, [width - 1, height - 1]).tolist()
-    right, bottom = np.ceil(box[2:]).astype(int).clip([left + 1, top + 1], [width, height]).tolist()
-    crop = image[top:bottom, left:right]
-    if crop.shape[0] > settings.max_crop_height_px:
-        scale = settings.max_crop_height_px / crop.shape[0]
-        size = (max(1, round(crop.shape[1] * scale)), settings.max_crop_height_px)
-        crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_jpeg(crop, settings.jpeg_quality)
-
-
-def encode_jpeg(image: Image, quality_percent: int) -> bytes:
-    """An RGB picture as JPEG."""
-    ok, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality_percent]
-    )
-    assert ok, "a crop has at least one pixel"
-    return bytes(encoded)
-
-
-def decode_jpeg(jpeg: bytes) -> Image | None:
-    """A JPEG as (H, W, 3) uint8 RGB, or None when it is damaged."""
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _heights(xyxy: Boxes) -> npt.NDArray[np.float32]:
-    return np.asarray(xyxy[:, 3] - xyxy[:, 1], np.float32)
-
-
-def _evenly(available: int, wanted: int) -> npt.NDArray[np.intp]:
-    """Positions of at most `wanted` of `available` things, evenly spread, first and last included."""
-    if available <= wanted:
-        return np.arange(available)
-    return np.linspace(0, available - 1, wanted).round().astype(np.intp)

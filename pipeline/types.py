@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+CLIP_LENGTH = 8
+"""Frames that the embedder sees together."""
+
 Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
 
@@ -101,7 +104,7 @@ class Tracklet:
         confidence: (T,) float32 in [0, 1].
         crops: up to 16 JPEG pictures of the person, evenly spread in time.
         crop_positions: (K,) int32, which of the T frames each crop shows.
-        quality: in [0, 1], see `pipeline.tracklets.quality`.
+        quality: in [0, 1], see `pipeline.crops.quality`.
         thumbnail: which crop shows the person best.
     """
 
@@ -130,3 +133,19 @@ class Tracklet:
     def key(self) -> tuple[int, int]:
         """(track id, first frame): names the tracklet within its source."""
         return self.track_id, int(self.frame_indices[0])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrackletUpdate:
+    """News of one tracklet, whose key stays the same.
+
+    Attributes:
+        tracklet: all of it that is known by now.
+        finished: no more frames will come.
+        earlier: tracklets of the same camera that had finished a short while before this one began; told
+            once, with the first update.
+    """
+
+    tracklet: Tracklet
+    finished: bool
+    earlier: tuple[Tracklet, ...] = ()

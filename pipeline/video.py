@@ -138,7 +138,7 @@ class VideoFile(Source):
                         offset = previous + 1.0 / self.frame_rate
                     self._note_gap(previous, offset)
                 previous = offset
-                yield index, offset, lambda picture=picture: _to_rgb(picture)
+                yield index, offset, lambda picture=picture: to_rgb(picture)
             if previous is not None and self.duration_s is not None:
                 self._note_gap(previous, self.duration_s)
 
@@ -182,6 +182,11 @@ class ImageSequence(Source):
         return image
 
 
+def is_stream(uri: str) -> bool:
+    """Whether an address is a live stream or a webcam's number, and not a recording."""
+    return bool(re.match(r"^[a-z][a-z0-9+.-]+://", uri, re.IGNORECASE)) or uri.isdigit()
+
+
 def open_source(spec: SourceSpec, settings: VideoSettings) -> Source:
     """Open a source and decode its first picture.
 
@@ -192,9 +197,10 @@ def open_source(spec: SourceSpec, settings: VideoSettings) -> Source:
     Raises:
         VideoSourceError: it is missing, empty, not a video, has no pictures, or none can be decoded.
     """
-    if re.match(r"^[a-z][a-z0-9+.-]+://", spec.uri) or spec.uri.isdigit():
+    if is_stream(spec.uri):
         raise VideoSourceError(
-            f"camera '{spec.camera}': live streams are not supported yet; give a file, folder or glob"
+            f"camera '{spec.camera}': a live stream does not end: read it with `run_pipeline.py run`; "
+            "here give a file, folder or glob"
         )
     path = Path(spec.uri).expanduser()
     try:
@@ -281,7 +287,8 @@ def _open_container(path: str) -> Any:
     return av.open(f"file:{path}", metadata_errors="replace")
 
 
-def _to_rgb(picture: Any) -> Image:
+def to_rgb(picture: Any) -> Image:
+    """A decoded picture of PyAV as (H, W, 3) uint8 RGB, upright."""
     image: Image = picture.to_ndarray(format="rgb24")
     turns = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
     rotation = round(picture.rotation) % 360

@@ -1,4 +1,4 @@
-"""The thread that embeds finished tracklets and writes them, while the next frames are being analysed."""
+"""The thread that joins, embeds and writes tracklets, while the next frames are being analysed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 from types import TracebackType
 
-from pipeline.config import BatchSettings
+from pipeline.config import Config
 from pipeline.embedding import Embedder, Embedding, embed_tracklets
-from pipeline.types import Tracklet
+from pipeline.joining import Joiner
+from pipeline.stitching import Stitcher
+from pipeline.types import TrackletUpdate
+from storage.errors import GalleryFull, full
 from storage.gallery import Gallery
 from storage.records import NewTracklet
 
@@ -23,26 +26,53 @@ class Written:
 
     stored: int = 0
     known: int = 0
+    stitched: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass
+class _Expected:
+    """A source whose tracklets come."""
+
+    joiner: Joiner
+    known: dict[tuple[int, int], int]  # frames of each tracklet that an earlier run has stored
+    written: Written = field(default_factory=Written)
+
+
 class Writer:
-    """Takes tracklets and jobs in order through a bounded queue; a context manager.
+    """Takes news of tracklets, and jobs, in order through a bounded queue; a context manager.
 
     An error of the thread is raised by the next call, and leaving the context waits until everything that
     was handed over is written, unless an error is on its way.
+
+    Args:
+        gallery: open for writing.
+        embedder: makes the embeddings; used in the writing thread.
+        config: sizes of batches, which tracklets are joined, how many crops are kept.
+        has_room: asked before each write, with True after one that failed for want of room: waits until
+            there is some and returns True, or returns False to give up. None: a full disk is an error.
+        patience_s: how long leaving waits for what is queued; None: as long as it takes.
     """
 
-    def __init__(self, gallery: Gallery, embedder: Embedder, settings: BatchSettings) -> None:
-        self._gallery, self._embedder, self._settings = gallery, embedder, settings
-        self._queue: queue.Queue[tuple[int, Tracklet] | Callable[[], None] | None] = queue.Queue(
-            4 * settings.clips
+    def __init__(
+        self,
+        gallery: Gallery,
+        embedder: Embedder,
+        config: Config,
+        *,
+        has_room: Callable[[bool], bool] | None = None,
+        patience_s: float | None = None,
+    ) -> None:
+        self._gallery, self._embedder, self._config = gallery, embedder, config
+        self._settings, self._has_room, self._patience_s = config.batch, has_room, patience_s
+        self._queue: queue.Queue[tuple[int, TrackletUpdate] | Callable[[], None] | None] = queue.Queue(
+            4 * self._settings.clips
         )
-        self._known: dict[int, dict[tuple[int, int], int]] = {}
+        self._sources: dict[int, _Expected] = {}
         self._error: BaseException | None = None
         self._abandoned = False
-        self.written: dict[int, Written] = {}
         self.embed_s = self.write_s = 0.0
+        self.batches = 0
         self._thread = threading.Thread(target=self._run, name="embed and write", daemon=True)
 
     def __enter__(self) -> Writer:
@@ -53,29 +83,40 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._abandoned = error is not None
-        self._hand_over(None)
-        self._thread.join()
+        self._hand_over(None, self._patience_s)
+        self._thread.join(self._patience_s)
+        self._abandoned = True  # it ends after the batch in hand, if it is still there
         if self._error is not None and error is None:
             raise self._error
 
+    def __len__(self) -> int:
+        """News and jobs that wait."""
+        return self._queue.qsize()
+
     def expect(self, source_id: int) -> None:
         """Learn what is stored of a source, so that a resumed run embeds only what is missing."""
-        self._known[source_id] = self._gallery.stored_tracklets(source_id)
-        self.written[source_id] = Written()
+        stitcher = Stitcher(self._embedder, self._config.stitch, self._settings.clips)
+        memory_s = self._config.stitch.max_gap_s + self._config.tracklets.max_duration_s
+        joiner = Joiner(stitcher, self._config.tracklets.num_crops, memory_s)
+        self._sources[source_id] = _Expected(joiner, self._gallery.stored_tracklets(source_id))
 
-    def add(self, source_id: int, tracklet: Tracklet) -> None:
-        """Queue a tracklet; waits when the embedder is behind."""
-        if self._known[source_id].get(tracklet.key, 0) >= len(tracklet.frame_indices):
-            self.written[source_id].known += 1
-        else:
-            self._hand_over((source_id, tracklet))
+    def written(self, source_id: int) -> Written:
+        """What has become of a source's tracklets so far."""
+        return self._sources[source_id].written
+
+    def add(self, source_id: int, update: TrackletUpdate) -> None:
+        """Queue news of a tracklet; waits when the embedder is behind."""
+        self._hand_over((source_id, update))
 
     def then(self, job: Callable[[], None]) -> None:
         """Run a job in the writing thread, after everything queued before it is written."""
         self._hand_over(job)
 
-    def _hand_over(self, item: tuple[int, Tracklet] | Callable[[], None] | None) -> None:
-        while self._thread.is_alive():
+    def _hand_over(
+        self, item: tuple[int, TrackletUpdate] | Callable[[], None] | None, patience_s: float | None = None
+    ) -> None:
+        deadline = None if patience_s is None else monotonic() + patience_s
+        while self._thread.is_alive() and (deadline is None or monotonic() < deadline):
             try:
                 self._queue.put(item, timeout=0.2)
                 return
@@ -87,10 +128,10 @@ class Writer:
     def _run(self) -> None:
         try:
             while True:
-                tracklets, job, ended = self._take()
+                updates, job, ended = self._take()
                 if self._abandoned:
                     return
-                self._write(tracklets)
+                self._write(updates)
                 if job is not None:
                     job()
                 if ended:
@@ -98,44 +139,78 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 - raised in the thread that hands over
             self._error = error
 
-    def _take(self) -> tuple[list[tuple[int, Tracklet]], Callable[[], None] | None, bool]:
-        """Tracklets until a batch is full, the oldest has waited long enough, or something else comes."""
-        tracklets: list[tuple[int, Tracklet]] = []
+    def _take(self) -> tuple[list[tuple[int, TrackletUpdate]], Callable[[], None] | None, bool]:
+        """News until a batch is full, the oldest has waited long enough, or something else comes."""
+        updates: list[tuple[int, TrackletUpdate]] = []
         deadline = 0.0
-        while len(tracklets) < self._settings.clips:
+        while len(updates) < self._settings.clips:
             try:
-                wait = max(0.0, deadline - monotonic()) if tracklets else None
+                wait = max(0.0, deadline - monotonic()) if updates else None
                 item = self._queue.get(timeout=wait)
             except queue.Empty:
                 break
             if item is None:
-                return tracklets, None, True
+                return updates, None, True
             if callable(item):
-                return tracklets, item, False
-            deadline = deadline if tracklets else monotonic() + self._settings.max_wait_s
-            tracklets.append(item)
-        return tracklets, None, False
+                return updates, item, False
+            deadline = deadline if updates else monotonic() + self._settings.max_wait_s
+            updates.append(item)
+        return updates, None, False
 
-    def _write(self, tracklets: Sequence[tuple[int, Tracklet]]) -> None:
-        if not tracklets:
+    def _write(self, updates: Sequence[tuple[int, TrackletUpdate]]) -> None:
+        if not updates:
             return
         begin = perf_counter()
-        embeddings = embed_tracklets(self._embedder, [t.crops for _, t in tracklets], self._settings.clips)
+        news = self._wanted(updates)
+        embeddings = embed_tracklets(
+            self._embedder, [update.tracklet.crops for _, update in news], self._settings.clips
+        )
         embedded = perf_counter()
         by_source: dict[int, list[NewTracklet]] = {}
-        for (source_id, tracklet), embedding in zip(tracklets, embeddings, strict=True):
-            if embedding is None:
-                self.written[source_id].rejected["not_embeddable"] += 1
-            else:
-                by_source.setdefault(source_id, []).append(_record(tracklet, embedding))
+        for (source_id, update), embedding in zip(news, embeddings, strict=True):
+            if embedding is not None:
+                by_source.setdefault(source_id, []).append(_record(update, embedding))
+            elif update.finished:
+                self.written(source_id).rejected["not_embeddable"] += 1
+                self.written(source_id).stored -= 1
         for source_id, records in by_source.items():
-            self._gallery.add_tracklets(source_id, records, self._embedder.spec)
-            self.written[source_id].stored += len(records)
+            self._store(source_id, records)
+        self.batches += 1
         self.embed_s += embedded - begin
         self.write_s += perf_counter() - embedded
 
+    def _wanted(self, updates: Sequence[tuple[int, TrackletUpdate]]) -> list[tuple[int, TrackletUpdate]]:
+        """The last news of each whole tracklet, without those that are stored already."""
+        news: dict[tuple[int, tuple[int, int]], TrackletUpdate] = {}
+        for source_id, update in updates:
+            source = self._sources[source_id]
+            whole = source.joiner.whole(update)
+            num_frames = len(whole.tracklet.frame_indices)
+            known = source.known.get(whole.tracklet.key, 0) >= num_frames
+            if update.finished:
+                source.written.stitched += whole is not update
+                source.written.known += known and whole is update
+                source.written.stored += not known and whole is update
+            if not known:
+                news[source_id, whole.tracklet.key] = whole
+        return [(source_id, update) for (source_id, _), update in news.items()]
 
-def _record(tracklet: Tracklet, embedding: Embedding) -> NewTracklet:
+    def _store(self, source_id: int, records: Sequence[NewTracklet]) -> None:
+        failed = False
+        while True:
+            if self._has_room is not None and not self._has_room(failed):
+                raise full(self._gallery.folder)
+            try:
+                self._gallery.add_tracklets(source_id, records, self._embedder.spec)
+                return
+            except GalleryFull:
+                if self._has_room is None:
+                    raise
+                failed = True
+
+
+def _record(update: TrackletUpdate, embedding: Embedding) -> NewTracklet:
+    tracklet = update.tracklet
     return NewTracklet(
         track_id=tracklet.track_id,
         frame_indices=tracklet.frame_indices,
@@ -147,4 +222,5 @@ def _record(tracklet: Tracklet, embedding: Embedding) -> NewTracklet:
         crop_positions=tracklet.crop_positions,
         thumbnail=tracklet.thumbnail,
         embedding=embedding,
+        finished=update.finished,
     )

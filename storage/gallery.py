@@ -200,7 +200,7 @@ class Gallery:
     def finish_source(
         self, source_id: int, counts: Mapping[str, Any], status: SourceStatus = "complete"
     ) -> None:
-        """Ends a source's run.
+        """Ends a source's run; no more will be known of its tracklets.
 
         Args:
             status: "complete", or "interrupted" for a live run that died.
@@ -213,6 +213,7 @@ class Gallery:
         values = {"status": status, "counts": json_object("counts", counts)}
         with self._database.writing() as connection:
             sources.update(connection, source_id, values)
+            rows.finish_source(connection, source_id)
 
     def live_sources(self, camera: str) -> list[SourceRecord]:
         """The running live sources of one camera, oldest first: all but its newest run have died."""

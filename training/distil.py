@@ -20,8 +20,9 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.embedding import CLIP_LENGTH, Embedder, unit
+from pipeline.embedding import Embedder, unit
 from pipeline.hooks import Hooks
+from pipeline.types import CLIP_LENGTH
 from training.packed import files_hash, read_crop
 
 _CHUNK = 256  # crops between two notes of how far it got

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -114,7 +114,7 @@ class RunStatus:
 
     started: float
     cameras: list[CameraStatus]
-    stage_s: Counter[str] = field(default_factory=Counter)
+    stage_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     stage_calls: Counter[str] = field(default_factory=Counter)
     queued: dict[str, int] = field(default_factory=dict)
     alerts: Counter[str] = field(default_factory=Counter)

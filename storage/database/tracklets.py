@@ -106,6 +106,12 @@ def finish(connection: sa.Connection, ids: Iterable[int]) -> None:
         connection.execute(sa.update(tracklets).where(tracklets.c.id.in_(some)).values(finished=True))
 
 
+def finish_source(connection: sa.Connection, source_id: int) -> None:
+    """Marks all tracklets of a source as finished."""
+    open_ones = sa.and_(tracklets.c.source_id == source_id, ~tracklets.c.finished)
+    connection.execute(sa.update(tracklets).where(open_ones).values(finished=True))
+
+
 def _values(tracklet: NewTracklet) -> dict[str, Any]:
     return {
         "num_frames": len(tracklet.frame_indices),

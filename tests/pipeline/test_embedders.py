@@ -13,6 +13,7 @@ from models.checkpoint import save_checkpoint
 from models.ste_nvan import Architecture, EmbeddingModel
 from models.weights import MissingWeights
 from pipeline import plugins
+from pipeline.crops import encode_jpeg
 from pipeline.embedding import (
     build_embedder,
     embed_images,
@@ -22,7 +23,6 @@ from pipeline.embedding import (
     unit,
 )
 from pipeline.plugins import PluginSettings, UnknownPlugin
-from pipeline.tracklets import encode_jpeg
 
 TINY = Architecture(
     non_local=(0, 2, 3, 0), stripes=16, window=2, temporal_reduction=True, width=8, depths=(1, 2, 3, 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.config import TrackletSettings
-from pipeline.tracklets import TrackletBuilder, _evenly, decode_jpeg, encode_crop, quality
+from pipeline.config import StitchSettings, TrackletSettings
+from pipeline.crops import decode_jpeg, encode_crop, evenly, quality
+from pipeline.tracklets import TrackletBuilder
 from pipeline.types import Detections, Frame, clip_to_frame
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
@@ -22,7 +23,7 @@ def run(
     **settings,
 ):
     """One box a frame (None: not seen) through a builder; the tracklets and the rejections."""
-    builder = TrackletBuilder("cam", TrackletSettings(**settings))
+    builder = TrackletBuilder("cam", TrackletSettings(**settings), StitchSettings(enabled=False))
     out = []
     for i, box in enumerate(boxes):
         frame = Frame("cam", i, i / rate, image)
@@ -31,8 +32,10 @@ def run(
         else:
             detections = Detections(np.array([box], np.float32), np.array([confidence], np.float32))
             track = np.array([1 if ids is None else ids[i]], np.int64)
-        out += builder.add(frame, detections, track)
-    return out + builder.close(), dict(builder.rejected)
+        out += builder.add(frame, detections, track, alive=set(range(9)))
+    out += builder.close()
+    assert all(update.finished and not update.earlier for update in out)
+    return [update.tracklet for update in out], dict(builder.rejected)
 
 
 BOX = (10, 20, 50, 120)
@@ -86,21 +89,69 @@ def test_a_long_track_is_cut_and_its_crops_stay_bounded_and_even() -> None:
 
 
 def test_a_builder_never_holds_more_than_twice_the_crops() -> None:
-    builder = TrackletBuilder("cam", TrackletSettings(max_duration_s=1e6))
+    builder = TrackletBuilder("cam", TrackletSettings(max_duration_s=1e6), StitchSettings())
     detections = Detections(np.array([BOX], np.float32), np.ones(1, np.float32))
     for i in range(700):
-        builder.add(Frame("cam", i, i / 10, IMAGE), detections, np.array([1]))
+        builder.add(Frame("cam", i, i / 10, IMAGE), detections, np.array([1]), {1})
         assert len(builder._tracks[1].crops) <= 32
 
 
-def test_finished_gives_only_what_the_tracker_has_given_up() -> None:
-    builder = TrackletBuilder("cam", TrackletSettings())
-    two = Detections(np.array([BOX, (100, 20, 140, 120)], np.float32), np.ones(2, np.float32))
-    for i in range(10):
-        builder.add(Frame("cam", i, i / 10, IMAGE), two, np.array([1, 2]))
-    assert [t.track_id for t in builder.finished(alive={2})] == [1]
-    assert builder.finished(alive={2}) == []
-    assert [t.track_id for t in builder.close()] == [2]
+def two_tracks(builder: TrackletBuilder, frames: range, ids: list[int], alive: set[int], left: float = 10):
+    """Frames with one person at `left`, and a second one at 100 px if two ids are given."""
+    boxes = np.array([(left, 20, left + 40, 120), (100, 20, 140, 120)][: len(ids)], np.float32).reshape(-1, 4)
+    detections = Detections(boxes, np.ones(len(ids), np.float32))
+    updates = []
+    for i in frames:
+        updates += builder.add(Frame("cam", i, i / 10, IMAGE), detections, np.array(ids, np.int64), alive)
+    return updates
+
+
+def test_tracks_finish_when_the_tracker_gives_them_up_or_they_stay_away() -> None:
+    builder = TrackletBuilder("cam", TrackletSettings(), StitchSettings(enabled=False))
+    assert two_tracks(builder, range(10), [1, 2], {1, 2}) == []
+    assert [u.tracklet.track_id for u in two_tracks(builder, range(10, 11), [2], {2})] == [1]
+    # the tracker would still take it back, but what came back after 2 s were a tracklet of its own
+    assert two_tracks(builder, range(11, 31), [], {2}) == []
+    assert [u.tracklet.track_id for u in two_tracks(builder, range(31, 32), [], {2})] == [2]
+    assert len(builder) == 0
+    assert builder.close() == []
+
+
+def test_early_news_comes_once_with_the_first_full_clip_and_keeps_its_key() -> None:
+    builder = TrackletBuilder("cam", TrackletSettings(), StitchSettings(), early=True)
+    assert two_tracks(builder, range(7), [4], {4}) == []
+    (begun,) = two_tracks(builder, range(7, 30), [4], {4})
+    assert (begun.finished, len(begun.tracklet.frame_indices), begun.earlier) == (False, 8, ())
+    (finished,) = builder.close()
+    assert (finished.finished, len(finished.tracklet.frame_indices)) == (True, 30)
+    assert finished.tracklet.key == begun.tracklet.key == (4, 0)
+
+
+def test_a_track_is_told_of_only_when_all_that_it_may_continue_has_ended() -> None:
+    builder = TrackletBuilder("cam", TrackletSettings(), StitchSettings(), early=True)
+    two_tracks(builder, range(20), [1], {1})
+    assert two_tracks(builder, range(20, 35), [2], {1, 2}) == []  # track 1 might come back for 2 s
+    first, begun = two_tracks(builder, range(35, 41), [2], {1, 2})
+    assert (first.tracklet.track_id, first.finished) == (1, True)
+    assert (begun.tracklet.track_id, begun.finished) == (2, False)
+    assert [earlier.key for earlier in begun.earlier] == [(1, 0)]
+    assert builder.close()[0].earlier == ()  # told once
+
+
+def test_a_track_that_comes_back_is_continued_by_nobody() -> None:
+    builder = TrackletBuilder("cam", TrackletSettings(), StitchSettings(), early=True)
+    two_tracks(builder, range(20), [1], {1})
+    two_tracks(builder, range(20, 25), [2], {1, 2})
+    (begun,) = two_tracks(builder, range(25, 40), [2, 1], {1, 2})
+    assert begun.tracklet.track_id == 2
+    assert begun.earlier == ()
+
+
+def test_without_early_news_only_beginnings_that_may_continue_something_are_told() -> None:
+    builder = TrackletBuilder("cam", TrackletSettings(), StitchSettings())
+    first, begun = two_tracks(builder, range(20), [1], {1}) + two_tracks(builder, range(20, 60), [2], {2})
+    assert (first.tracklet.key, begun.tracklet.key, begun.finished) == ((1, 0), (2, 20), False)
+    assert [earlier.key for earlier in begun.earlier] == [(1, 0)]
 
 
 def test_the_thumbnail_is_the_largest_and_surest() -> None:
@@ -144,7 +195,7 @@ def test_boxes_outside_or_broken_are_dropped() -> None:
 
 @pytest.mark.parametrize(("available", "wanted"), [(1, 16), (16, 16), (17, 16), (32, 16), (5, 1)])
 def test_even_spread(available: int, wanted: int) -> None:
-    positions = _evenly(available, wanted)
+    positions = evenly(available, wanted)
     assert len(positions) == min(available, wanted) == len(set(positions.tolist()))
     assert positions[0] == 0
     assert wanted == 1 or positions[-1] == available - 1

@@ -225,5 +225,5 @@ def test_a_file_without_video_or_without_frames_is_refused(tmp_path: Path) -> No
 
 
 def test_live_streams_are_refused_for_now() -> None:
-    with pytest.raises(VideoSourceError, match="live streams are not supported yet"):
+    with pytest.raises(VideoSourceError, match="a live stream does not end: read it with"):
         open_("rtsp://user:secret@127.0.0.1/stream")

@@ -81,3 +81,14 @@ def test_the_oldest_finished_tracklets(gallery: Gallery) -> None:
 
 def test_free_bytes(gallery: Gallery) -> None:
     assert 0 < gallery.free_bytes() < 2**60
+
+
+@pytest.mark.parametrize("status", ["complete", "interrupted"])
+def test_no_tracklet_of_a_source_that_has_ended_is_in_view(gallery: Gallery, status: str) -> None:
+    door = gallery.begin_source("door", "a", "f", 0.0, "s", live=True).id
+    yard = gallery.begin_source("yard", "b", "f", 0.0, "s", live=True).id
+    for source in (door, yard):
+        gallery.add_tracklets(source, [tracklet(1, finished=False), tracklet(2)], SPEC)
+    gallery.finish_source(door, {}, status=status)
+    in_view = {(record.camera, record.track_id): not record.finished for record in gallery.tracklets()}
+    assert in_view == {("door", 1): False, ("door", 2): False, ("yard", 1): True, ("yard", 2): False}

@@ -1,0 +1,104 @@
+"""The command `run`; the libraries it needs are imported when it runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_DEFAULT_ADDRESS = "127.0.0.1:9464"
+_GRACE_S = 1.5  # beyond `live.stop_s`, after which nothing is waited for
+
+
+class Show(StrEnum):
+    """What `run` shows while it runs."""
+
+    auto = "auto"
+    view = "view"
+    json = "json"
+
+
+def run(
+    config: Annotated[Path, typer.Option(help="YAML of cameras; see configs/cameras.example.yaml.")],
+    gallery: Annotated[Path, typer.Option("--gallery", help="Folder of the gallery.")],
+    listen: Annotated[
+        str, typer.Option(help="HOST:PORT of /healthz and /metrics, or off.")
+    ] = _DEFAULT_ADDRESS,
+    show: Annotated[
+        Show, typer.Option(help="A live view, or logs as JSON lines; auto: the view on a terminal.")
+    ] = Show.auto,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.sub=value, over the configuration.")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", envvar="RETRACE_DATABASE_URL", help="SQLAlchemy URL of its tables."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda:0, ... for detector and embedder.")] = None,
+) -> None:
+    """Watch cameras until told to stop (Ctrl-C or SIGTERM); recordings among them end by themselves."""
+    import threading
+    from contextlib import ExitStack
+
+    from pipeline.embedding import on_device, settings_of
+    from pipeline.live.health import HealthServer
+    from pipeline.live.logs import LogHooks, interactive, json_handler, logging_to
+    from pipeline.live.run import Run
+    from pipeline.live.settings import load_run_config
+    from pipeline.live.state_log import StateLog
+    from pipeline.live.terminal import LiveView, NewsHandler
+    from pipeline.live.watchdog import Watchdog
+    from storage.gallery import Gallery
+
+    settings = load_run_config(config, set_ or [])
+    if device is not None:
+        settings = settings.replace(
+            embedder=on_device(settings.embedder, device), detector=settings.detector.updated(device=device)
+        )
+    stop = threading.Event()
+    _stop_on_signals(stop, settings.live.stop_s + _GRACE_S)
+    as_view = show is Show.view or (show is Show.auto and interactive())
+    with ExitStack() as stack:
+        opened = stack.enter_context(
+            Gallery.open(gallery, url=database or settings.storage.database_url, create=True)
+        )
+        current = opened.current_generation()
+        if current is not None and "embedder" not in settings.model_fields_set:
+            settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
+        if not as_view:
+            stack.enter_context(logging_to(json_handler()))
+        system = Run(opened, settings, LogHooks())
+        if as_view:
+            view = LiveView(system.status)
+            stack.enter_context(logging_to(NewsHandler(view.console)))
+            stack.enter_context(view)
+        if listen != "off":
+            stack.enter_context(HealthServer(system.status, listen))
+        stack.enter_context(Watchdog(system.status))
+        stack.enter_context(StateLog(system.status))
+        system.run(stop)
+
+
+def _stop_on_signals(stop: object, within_s: float) -> None:
+    """SIGTERM and Ctrl-C end the run; it is left when its time is up, or with the second signal."""
+    import os
+    import signal
+    import threading
+
+    assert isinstance(stop, threading.Event)
+
+    def leave() -> None:
+        os._exit(1)  # the gallery is whole at any moment
+
+    def on_signal(number: int, _: object) -> None:
+        if stop.is_set():
+            leave()
+        stop.set()
+        timer = threading.Timer(within_s, leave)
+        timer.daemon = True
+        timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)

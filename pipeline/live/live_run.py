@@ -1,0 +1,195 @@
+"""One live camera on its way through the stages: tracked, cut into tracklets, and told of early."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from time import monotonic, time
+
+from pipeline import plugins
+from pipeline.live.camera import LiveCamera, Waiting
+from pipeline.live.settings import CameraSettings, RunConfig
+from pipeline.live.zones import Zones
+from pipeline.source_run import Tracker
+from pipeline.tracklets import TrackletBuilder
+from pipeline.types import Detections, Frame, TrackletUpdate
+from pipeline.writing import Writer
+from storage.gallery import Gallery
+from storage.records import SourceRecord
+
+_NOTE_EVERY_S = 5.0
+_SILENCE_S = 5.0  # without a frame for so long, everybody in view has left it
+
+
+class LiveRun:
+    """A live camera in a run. Every method is called in the thread of the run.
+
+    Args:
+        gallery: open for writing.
+        camera: reads the stream.
+        settings: of this camera.
+        config: of the run.
+        settings_hash: of all that shapes its tracklets.
+        gaps: what `camera` reports, as (time, reason) or (time, None) for its end.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        camera: LiveCamera,
+        settings: CameraSettings,
+        config: RunConfig,
+        settings_hash: str,
+        gaps: SimpleQueue[tuple[float, str | None]],
+    ) -> None:
+        self.camera, self.status = camera, camera.status
+        self._gallery, self._config, self._settings_hash, self._gaps = gallery, config, settings_hash, gaps
+        self._rate = settings.analysis_fps or config.video.analysis_fps or 25.0
+        self._zones = Zones(settings.region, settings.masks)
+        self._builder = TrackletBuilder(settings.name, config.tracklets, config.stitch, early=True)
+        self._tracker: Tracker | None = None
+        self._shape: tuple[int, ...] = ()
+        self._last_id = self._first_id = 0
+        self._seen = self._noted = monotonic()
+        self._gap: int | None = None  # the one that lasts
+        self.record: SourceRecord | None = None
+
+    def take(self) -> Callable[[], Frame] | None:
+        """The newest frame, masked, as a function that converts it; None when there is none."""
+        waiting = self.camera.take()
+        return None if waiting is None else partial(self._converted, waiting)
+
+    def _converted(self, waiting: Waiting) -> Frame:
+        frame = waiting.frame()
+        self._zones.black_out(frame.image)
+        return frame
+
+    def replay(self, frame: Frame) -> Detections | None:
+        """Nothing: what a camera showed comes once."""
+        return None
+
+    def detected(self, frame: Frame, detections: Detections) -> None:
+        """Nothing: see `replay`."""
+
+    def flush(self) -> None:
+        """Nothing: see `replay`."""
+
+    def track(self, frame: Frame, detections: Detections, writer: Writer) -> None:
+        """Follow the persons of the next frame."""
+        record = self.record or self._begin(frame, writer)
+        height, width = frame.image.shape[:2]
+        if self._tracker is None or frame.image.shape != self._shape:
+            self._restart(frame.image.shape, writer)
+        assert self._tracker is not None
+        inside = self._zones.inside(detections, width, height)
+        ids = self._tracker.update(frame, inside)
+        ids[ids >= 0] += self._first_id
+        self._last_id = max(self._last_id, int(ids.max(initial=0)))
+        alive = {track_id + self._first_id for track_id in self._tracker.alive()}
+        for update in self._builder.add(frame, inside, ids, alive):
+            writer.add(record.id, update)
+        self.camera.active = len(self._builder) > 0
+        self._seen = monotonic()
+        self.status.frames_analysed += 1
+        self.status.last_frame = frame.timestamp
+        self.status.latency.observe(time() - frame.timestamp)
+
+    def look_after(self, writer: Writer) -> None:
+        """Between frames: gaps are written down, and tracks end when pictures stay away."""
+        if monotonic() - self._seen > _SILENCE_S and len(self._builder):
+            self._finish(writer)
+        if self.record is None:
+            return
+        while not self._gaps.empty():
+            moment, reason = self._gaps.get()
+            if reason is None:
+                writer.then(partial(self._end_gap, moment))
+            else:
+                writer.then(partial(self._begin_gap, moment, reason))
+        if monotonic() - self._noted > _NOTE_EVERY_S:
+            self._noted = monotonic()
+            writer.then(
+                partial(self._note, self.record.id, self.status.frames_analysed, self.status.last_frame)
+            )
+            written = writer.written(self.record.id)
+            self.status.tracklets, self.status.stitched = written.stored, written.stitched
+            self.status.rejected = self._builder.rejected + written.rejected
+
+    def end(self, writer: Writer) -> None:
+        """The run ends: what is in view is finished, and the source is complete after it."""
+        self._finish(writer)
+        self.look_after(writer)
+        if self.record is not None:
+            writer.then(partial(self._complete, writer, self.record.id))
+
+    def _begin(self, frame: Frame, writer: Writer) -> SourceRecord:
+        """A source of its own for each run: its frames and tracks are counted from 0."""
+        _close_earlier(self._gallery, self.camera.status.name, frame.timestamp)
+        self.record = self._gallery.begin_source(
+            self.status.name,
+            self.status.uri,
+            f"live-{uuid.uuid4().hex}",
+            frame.timestamp,
+            self._settings_hash,
+            live=True,
+        )
+        writer.expect(self.record.id)
+        return self.record
+
+    def _restart(self, shape: tuple[int, ...], writer: Writer) -> None:
+        """A new tracker, as boxes of another picture size mean other places."""
+        self._finish(writer)
+        self._shape = shape
+        self._first_id = self._last_id
+        self._tracker = plugins.build("trackers", self._config.tracker, frame_rate=self._rate)
+
+    def _finish(self, writer: Writer) -> None:
+        updates: list[TrackletUpdate] = self._builder.close()
+        for update in updates:
+            assert self.record is not None
+            writer.add(self.record.id, update)
+        self.camera.active = False
+        self._tracker, self._shape = None, ()
+
+    # In the writing thread
+
+    def _note(self, source_id: int, num_frames: int, end: float | None) -> None:
+        self._gallery.update_source(source_id, num_frames, end)
+
+    def _begin_gap(self, start: float, reason: str) -> None:
+        assert self.record is not None
+        self._gap = self._gallery.begin_gap(self.record.id, start, reason)
+
+    def _end_gap(self, end: float) -> None:
+        if self._gap is not None:
+            self._gallery.end_gap(self._gap, end)
+            self._gap = None
+
+    def _complete(self, writer: Writer, source_id: int) -> None:
+        written, status = writer.written(source_id), self.status
+        status.tracklets, status.stitched = written.stored, written.stitched
+        status.rejected = self._builder.rejected + written.rejected
+        self._note(source_id, status.frames_analysed, status.last_frame)
+        counts = {
+            "frames": status.frames_analysed,
+            "dropped": status.frames_dropped,
+            "tracklets": written.stored,
+            "stitched": written.stitched,
+            "rejected": dict(status.rejected),
+            "connections": status.connections,
+        }
+        self._gallery.finish_source(source_id, counts)
+
+
+def _close_earlier(gallery: Gallery, camera: str, now: float) -> None:
+    """Runs of this camera before: those that died are marked, and the time since the last one is a gap."""
+    for source in gallery.live_sources(camera):
+        gallery.finish_source(source.id, {"frames": source.num_frames_done}, status="interrupted")
+    before = [s for s in gallery.sources() if s.camera == camera and s.live and s.end is not None]
+    if before:
+        last = max(before, key=lambda source: source.end or 0.0)
+        reason = "the run was killed" if last.status == "interrupted" else "not running"
+        if last.end is not None and last.end < now:
+            gallery.end_gap(gallery.begin_gap(last.id, last.end, reason), now)

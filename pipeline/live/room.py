@@ -1,0 +1,92 @@
+"""Room on the disk: ingest waits while there is little, and what is too old leaves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import time
+
+from pipeline.live.logs import log_event
+from pipeline.live.settings import RetentionSettings
+from pipeline.live.status import RunStatus
+from storage.errors import GalleryFull
+from storage.gallery import Gallery
+
+_CHECK_EVERY_S = 1.0
+_RETENTION_EVERY_S = 600.0
+_AT_ONCE = 500
+_DAY_S = 86_400.0
+
+
+class Room:
+    """Asked by the writing thread before each write; deletes by age in a thread of its own.
+
+    Args:
+        gallery: whose disk it is.
+        settings: how much room there must be, and what may be deleted to have it.
+        status: `paused` says so while there is none.
+        stop: set when the run is to end.
+    """
+
+    def __init__(
+        self, gallery: Gallery, settings: RetentionSettings, status: RunStatus, stop: threading.Event
+    ) -> None:
+        self._gallery, self._settings, self._status, self._stop = gallery, settings, status, stop
+        self._thread = threading.Thread(target=self._retain, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin to delete by age, if that is asked for."""
+        if self._settings.max_days is not None:
+            self._thread.start()
+
+    def wait(self, failed: bool = False) -> bool:
+        """Wait until there is room.
+
+        Args:
+            failed: a write has just failed for want of room, whatever the disk says.
+
+        Returns:
+            False when the run is told to stop before there is any.
+        """
+        while failed or self._gallery.free_bytes() < self._wanted_bytes:
+            failed = False
+            self._pause()
+            if self._settings.when_full == "delete_oldest" and self._delete_oldest():
+                continue
+            if self._stop.wait(_CHECK_EVERY_S):
+                return False
+        if self._status.paused:
+            self._status.paused = ""
+        return True
+
+    @property
+    def _wanted_bytes(self) -> int:
+        return self._settings.min_free_mb * 1_000_000
+
+    def _pause(self) -> None:
+        if not self._status.paused:
+            mend = "free some, or set retention.when_full to delete_oldest"
+            if self._settings.when_full == "delete_oldest":
+                mend = "the oldest tracklets are deleted"
+            wanted, place = self._settings.min_free_mb, self._gallery.folder
+            self._status.paused = f"disk full: less than {wanted} MB are free at {place}: {mend}"
+
+    def _delete_oldest(self, before: float | None = None) -> int:
+        ids = self._gallery.oldest_tracklets(_AT_ONCE, before=before)
+        if not ids:
+            return 0
+        try:
+            deleted = self._gallery.delete_tracklets(ids)
+        except GalleryFull:  # not even a deletion fits: wait for somebody else to make room
+            return 0
+        log_event(logging.INFO, "the oldest tracklets were deleted", tracklets=deleted)
+        return deleted
+
+    def _retain(self) -> None:
+        assert self._settings.max_days is not None
+        while True:
+            before = time() - self._settings.max_days * _DAY_S
+            while self._delete_oldest(before) and not self._stop.is_set():
+                pass
+            if self._stop.wait(_RETENTION_EVERY_S):
+                return

@@ -1,0 +1,215 @@
+"""The story of a run without end: cameras -> fair batches -> detections -> tracks -> gallery, and alerts.
+
+Each camera has a thread that reads, embedding and writing share one, detection and tracking run in the
+caller's. Only the newest frame of a camera waits, so what the machine cannot do is left out, evenly and
+counted, and never done late.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from queue import SimpleQueue
+from random import Random
+from time import monotonic, perf_counter, time
+
+from pipeline import plugins
+from pipeline.config import settings_hash
+from pipeline.embedding import Clip, Embedder, Embedding, build_embedder, require_current
+from pipeline.hooks import Hooks, SourceProgress
+from pipeline.ingest import begin_sources, open_sources
+from pipeline.live.camera import LiveCamera
+from pipeline.live.claims import claim_cameras
+from pipeline.live.hours import Hours
+from pipeline.live.live_run import LiveRun
+from pipeline.live.motion import MotionGate
+from pipeline.live.room import Room
+from pipeline.live.settings import CameraSettings, RunConfig
+from pipeline.live.status import CameraStatus, RunStatus
+from pipeline.live.supply import Supply
+from pipeline.source_run import CameraRun, Detector, detect
+from pipeline.types import Detections, Frame
+from pipeline.video import SourceSpec, is_stream
+from pipeline.writing import Writer
+from storage.gallery import Gallery
+
+_TURN_S = 0.2  # how long the loop waits for a frame
+_LOOK_AFTER_S = 0.5
+_WRITE_WAIT_S = 0.2  # a tracklet waits no longer for company before it is embedded
+_PIPELINE_VERSION = 1
+
+
+class SharedEmbedder:
+    """An embedder that several threads may use: one at a time."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.spec, self.fallback, self.of_clips = embedder.spec, embedder.fallback, embedder.of_clips
+        self._embedder, self._lock = embedder, threading.Lock()
+
+    def embed(self, clips: Sequence[Clip]) -> Embedding:
+        """As the embedder itself."""
+        with self._lock:
+            return self._embedder.embed(clips)
+
+
+class Run:
+    """All cameras of a configuration, ready to start.
+
+    Args:
+        gallery: open for writing.
+        config: cameras and settings.
+        hooks: told what a user should read.
+
+    Attributes:
+        status: what it is doing; changes while it runs.
+
+    Raises:
+        ValueError: the cameras do not fit together, or a variable in an address is not set.
+        pipeline.video.VideoSourceError: a recording cannot be read. A stream is not tried before the start.
+        storage.errors.WrongEmbedder: the gallery's embeddings were made by another model.
+    """
+
+    def __init__(self, gallery: Gallery, config: RunConfig, hooks: Hooks | None = None) -> None:
+        batch = config.batch.model_copy(update={"max_wait_s": min(config.batch.max_wait_s, _WRITE_WAIT_S)})
+        self._config = config = config.model_copy(update={"batch": batch})
+        self._gallery, self._hooks = gallery, hooks or Hooks()
+        self._wake = threading.Event()
+        sources = open_sources(
+            [
+                SourceSpec(c.name, c.uri, c.start.timestamp() if c.start else None)
+                for c in _recordings(config)
+            ],
+            config,
+        )
+        self.embedder = SharedEmbedder(build_embedder(config.embedder))
+        require_current(gallery, self.embedder.spec)
+        if self.embedder.fallback:
+            self._hooks.on_note(self.embedder.fallback)
+        self._detector: Detector = plugins.build("detectors", config.detector)
+        recorded = [CameraStatus(c.name, c.uri, "ended") for c in _recordings(config)]
+        self._recordings, _ = begin_sources(
+            gallery, sources, self._detector, config, _RecordingHooks(recorded, self._hooks)
+        )
+        for status in recorded:
+            if any(run.source.camera == status.name for run in self._recordings):
+                status.state = "waiting"
+        self._live = [self._live_run(camera) for camera in config.cameras if is_stream(camera.uri)]
+        by_name = {s.name: s for s in [*recorded, *(run.status for run in self._live)]}
+        self.status = RunStatus(time(), [by_name[camera.name] for camera in config.cameras])
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until `stop` is set, or until every camera was a recording and is done.
+
+        Raises:
+            storage.errors.GalleryFull: told to stop while the disk was full; what was not written is lost.
+            ValueError: another process is reading one of the cameras into this gallery.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(claim_cameras(self._gallery, [run.status.name for run in self._live]))
+            room = Room(self._gallery, self._config.retention, self.status, stop)
+            room.start()
+            patience_s = self._config.live.stop_s if self._live else None
+            writer = stack.enter_context(
+                Writer(self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s)
+            )
+            for recording in self._recordings:
+                writer.expect(recording.record.id)
+                stack.callback(recording.close)
+            stack.enter_context(self._alerting())
+            with Supply(self._live, self._recordings, self._config.video.open_sources, self._wake) as supply:
+                self._loop(supply, writer, stop)
+            for run in self._live:
+                run.end(writer)
+
+    def _loop(self, supply: Supply, writer: Writer, stop: threading.Event) -> None:
+        looked = 0.0
+        while not stop.is_set() and not supply.exhausted:
+            self.status.beat = monotonic()
+            self.status.queued["write"] = len(writer)
+            if self.status.paused:
+                stop.wait(_TURN_S)  # frames that come meanwhile are dropped, and counted as that
+            else:
+                self._turn(supply, writer)
+            if monotonic() - looked > _LOOK_AFTER_S:
+                looked = monotonic()
+                for run in self._live:
+                    run.look_after(writer)
+                self.status.stage_s["embed"], self.status.stage_s["write"] = writer.embed_s, writer.write_s
+                self.status.stage_calls["embed"] = self.status.stage_calls["write"] = writer.batches
+
+    def _turn(self, supply: Supply, writer: Writer) -> None:
+        """One batch through detector and trackers."""
+        seconds, calls = self.status.stage_s, self.status.stage_calls
+        begin = perf_counter()
+        steps, ended = supply.take(self._config.batch.frames, _TURN_S)
+        if steps:
+            seconds["convert"] += supply.convert_s
+            calls["convert"] += 1
+            found = detect(steps, self._detector, seconds)
+            calls["detect"] += 1
+            tracking = perf_counter()
+            self._track(steps, found, writer)
+            seconds["track"] += perf_counter() - tracking
+            calls["track"] += 1
+            seconds["turn"] += perf_counter() - begin
+            calls["turn"] += 1
+        for run in ended:
+            run.end(writer)
+
+    @staticmethod
+    def _track(steps: Sequence[tuple[CameraRun, Frame]], found: Sequence[Detections], writer: Writer) -> None:
+        for (run, frame), detections in zip(steps, found, strict=True):
+            run.track(frame, detections, writer)
+
+    @contextmanager
+    def _alerting(self) -> Iterator[None]:
+        """The watch list at work, beside everything else."""
+        yield
+
+    def _live_run(self, camera: CameraSettings) -> LiveRun:
+        config, gaps = self._config, SimpleQueue[tuple[float, str | None]]()
+        hours = Hours.parse(camera.hours, config.live.timezone)
+        reader = LiveCamera(
+            camera,
+            config.live,
+            camera.analysis_fps or config.video.analysis_fps or 25.0,
+            wake=self._wake.set,
+            on_gap=lambda moment, reason: gaps.put((moment, reason)),
+            on_gap_end=lambda moment: gaps.put((moment, None)),
+            gate=MotionGate(camera.masks).moved if config.live.motion_gate else None,
+            open_now=hours.open_at,
+            rng=Random(),
+        )
+        looked_at = camera.model_dump(
+            exclude={"uri"}, mode="json"
+        )  # no password goes anywhere, not even hashed
+        shaped = settings_hash(
+            _PIPELINE_VERSION,
+            self._detector.fingerprint,
+            config.tracker,
+            config.tracklets,
+            config.stitch,
+            looked_at,
+        )
+        return LiveRun(self._gallery, reader, camera, config, shaped, gaps)
+
+
+def _recordings(config: RunConfig) -> list[CameraSettings]:
+    return [camera for camera in config.cameras if not is_stream(camera.uri)]
+
+
+class _RecordingHooks(Hooks):
+    """What recordings tell, as numbers of their cameras."""
+
+    def __init__(self, statuses: Sequence[CameraStatus], hooks: Hooks) -> None:
+        self._statuses = {status.name: status for status in statuses}
+        self.on_note = hooks.on_note  # type: ignore[method-assign]
+        self._hooks = hooks
+
+    def on_source(self, progress: SourceProgress) -> None:
+        status = self._statuses[progress.camera]
+        status.state = "ended" if progress.finished else "streaming"
+        status.frames_analysed = status.frames_due = status.pictures_read = progress.frames
+        status.tracklets = progress.tracklets
+        self._hooks.on_source(progress)

@@ -1,0 +1,365 @@
+"""Runs without end, over real RTSP servers: found early, refined, cut off, killed, stopped, full disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import painted_detector
+import pytest
+import yaml
+from painted import BLUE, GREEN, RED, YELLOW, Painted, paint, write_video
+from rtsp_server import Mount, RtspServer, free_port, why_not
+
+from pipeline import plugins
+from pipeline.live.run import Run
+from pipeline.live.settings import load_run_config
+from storage.gallery import Gallery
+from storage.records import GalleryFilter, TrackletRecord
+
+PROGRAM = Path(painted_detector.__file__)
+FPS = 10
+# Half of the time somebody walks through, half of the time nobody is there.
+WALK, PAUSE = 40, 40
+
+
+def walk(path: Path, top: tuple[int, int, int], trousers: tuple[int, int, int]) -> Path:
+    """A person walks through the picture in four seconds; four more show nobody."""
+    person = Painted(top, trousers, 10, 60, dx=5, last=WALK - 1)
+    pictures = [paint([person], i, 320, 192) for i in range(WALK + PAUSE)]
+    return write_video(path, pictures, FPS, bf="0")
+
+
+@pytest.fixture(scope="module")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> list[Mount]:
+    """Cameras "red", "green" and "again", which shows the person of "red"."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("walks")
+    red, green = walk(folder / "red.mp4", RED, BLUE), walk(folder / "green.mp4", GREEN, YELLOW)
+    return [Mount.of("red", red), Mount.of("green", green), Mount.of("again", red)]
+
+
+@pytest.fixture
+def server(mounts: list[Mount]) -> Iterator[RtspServer]:
+    with RtspServer(mounts) as running:
+        yield running
+
+
+def write_config(folder: Path, cameras: list[dict[str, Any]], **more: Any) -> Path:
+    """A cameras.yaml with an embedder that needs no weights and short waits."""
+    values = {
+        "cameras": cameras,
+        "embedder": {"name": "colour_stripes"},
+        "tracker": {"name": "bytetrack", "lost_buffer_s": 1.0},
+        "live": {"backoff_s": 0.2, "backoff_max_s": 0.5, "read_timeout_s": 2.0, "gap_s": 2.0, "stop_s": 6.0},
+        "retention": {"min_free_mb": 1},
+        **more,
+    }
+    path = folder / "cameras.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def cameras(server: RtspServer, *names: str) -> list[dict[str, Any]]:
+    return [{"name": name, "uri": server.uri(name)} for name in names]
+
+
+@contextmanager
+def running(gallery: Gallery, config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A run in a thread of this process; what it raises is raised here."""
+    monkeypatch.setattr(plugins, "build", plugins.build)  # put back what `use` exchanges
+    painted_detector.use()
+    run, stop, errors = Run(gallery, load_run_config(config)), threading.Event(), []
+
+    def go() -> None:
+        try:
+            run.run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised in the test's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield run
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive(), "told to stop, the run goes on"
+    if errors:
+        raise errors[0]
+
+
+def until(true: Callable[[], Any], within_s: float, what: str) -> Any:
+    """Wait for something; the value it became."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        value = true()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {within_s} s: {what}")
+
+
+def start(config: Path, gallery: Path, *more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """`run_pipeline.py run` in a process of its own."""
+    command = [sys.executable, str(PROGRAM), "run", "--config", str(config), "--gallery", str(gallery), *more]
+    return subprocess.Popen(
+        [*command, *(() if "--listen" in more else ("--listen", "off")), "--show", "json"],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+
+
+def listed(folder: Path) -> list[TrackletRecord]:
+    if not (folder / "gallery.json").exists():
+        return []
+    with Gallery.open(folder, read_only=True) as gallery:
+        return list(gallery.tracklets())
+
+
+def test_a_person_in_view_is_found_early_and_refined_under_the_same_id(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, cameras(server, "red", "green", "again"))
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch) as run:
+        early = until(
+            lambda: next((r for r in gallery.tracklets() if not r.finished), None), 20, "somebody in view"
+        )
+        assert time.time() - early.start < 0.8 + 3.0, "searchable within 3 s of the first full clip"
+        assert 8 <= early.num_frames < WALK
+        refined = until(
+            lambda: (record := gallery.tracklet(early.id)).finished and record, 10, "the end of the track"
+        )
+        assert refined.num_frames > early.num_frames
+        assert (refined.camera, refined.start) == (early.camera, early.start)
+
+        def everywhere() -> bool:
+            return {record.camera for record in gallery.tracklets()} == {"red", "green", "again"}
+
+        until(everywhere, 20, "a person in each camera")
+        (red,) = list(gallery.tracklets(GalleryFilter(cameras=frozenset({"red"})), limit=1))
+        others = GalleryFilter(exclude_cameras=frozenset({"red"}))
+        query = gallery.embedding(red.id)[None]
+        assert gallery.search(query, run.embedder.spec, 1, others)[0][0].record.camera == "again"
+    with Gallery.open(tmp_path / "g") as gallery:
+        assert all(record.finished for record in gallery.tracklets())
+        assert {source.status for source in gallery.sources()} == {"complete"}
+        assert all(source.live and source.counts["tracklets"] for source in gallery.sources())
+
+
+def test_a_broken_stream_comes_back_as_the_same_source_with_a_gap(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, cameras(server, "red", "green"))
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch) as run:
+        until(lambda: all(c.frames_analysed > 5 for c in run.status.cameras), 20, "frames of both cameras")
+        server.kill()
+        (gap, *_) = until(gallery.gaps, 20, "a gap")
+        assert gap.end is None
+        server.start()
+        until(lambda: all(g.end is not None for g in gallery.gaps()) and len(gallery.gaps()) == 2, 20, "its end")
+        assert all(g.end is not None and 2.0 < g.end - g.start < 25 for g in gallery.gaps())
+        before = [c.frames_analysed for c in run.status.cameras]
+        until(
+            lambda: all(c.frames_analysed > n for c, n in zip(run.status.cameras, before, strict=True)),
+            10, "frames afterwards",
+        )  # fmt: skip
+        assert all(c.connections == 2 for c in run.status.cameras)
+    with Gallery.open(tmp_path / "g") as gallery:
+        assert len(gallery.sources()) == 2
+
+
+def test_recordings_beside_live_cameras_lose_nothing_and_end(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = walk(tmp_path / "recorded.mp4", BLUE, RED)
+    recorded = {"name": "recorded", "uri": str(recording), "start": "2026-05-01T12:00:00+02:00"}
+    config = write_config(tmp_path, [*cameras(server, "red"), recorded])
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch) as run:
+        status = run.status.cameras[1]
+        until(lambda: status.state == "ended", 30, "the end of the recording")
+        assert status.frames_analysed == WALK + PAUSE
+        until(lambda: run.status.cameras[0].frames_analysed > 10, 20, "frames of the live camera")
+        until(lambda: gallery.sources()[0].status == "complete", 10, "the recording's last word")
+        (record,) = gallery.tracklets(GalleryFilter(cameras=frozenset({"recorded"})))
+        assert record.num_frames >= WALK - 4
+    with Gallery.open(tmp_path / "g", create=True) as gallery:  # a second run has nothing left to do with it
+        config.write_text(config.read_text())
+        with running(gallery, config, monkeypatch) as again:
+            assert again.status.cameras[1].state == "ended"
+
+
+def test_recordings_alone_end_the_run(tmp_path: Path) -> None:
+    recording = walk(tmp_path / "recorded.mp4", BLUE, RED)
+    config = write_config(tmp_path, [{"name": "recorded", "uri": str(recording)}])
+    process = start(config, tmp_path / "g")
+    _, logged = process.communicate(timeout=60)
+    assert process.returncode == 0, logged
+    assert len(listed(tmp_path / "g")) == 1
+
+
+def test_killed_at_any_moment_it_leaves_nothing_half_written(tmp_path: Path, server: RtspServer) -> None:
+    config = write_config(tmp_path, cameras(server, "red", "green"))
+    folder, seen = tmp_path / "g", 0
+    for wait_s in (0.0, 1.3, 2.6):
+        process = start(config, folder)
+        until(lambda: len(listed(folder)) > seen, 40, "another tracklet")  # noqa: B023 - called at once
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        seen = len(listed(folder))
+    process = start(config, folder)
+    until(lambda: len(listed(folder)) > seen, 40, "another tracklet")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    with Gallery.open(folder) as gallery:
+        gallery.sweep(grace_s=0)
+        assert gallery.sweep(grace_s=0) == {"files_removed": 0, "tracklets_without_crops": 0}
+        for record in gallery.tracklets():
+            assert record.finished
+            assert len(gallery.crops(record.id)) >= 8
+            assert len(gallery.trajectory(record.id).frame_indices) == record.num_frames
+        states = [source.status for source in gallery.sources()]
+        assert states.count("interrupted") >= 4
+        assert set(states[-2:]) == {"complete"}
+        gaps = gallery.gaps()
+        assert {gap.reason for gap in gaps} == {"the run was killed"}
+        assert all(gap.end is not None and gap.end > gap.start for gap in gaps)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_ends_within_ten_seconds_and_keeps_who_is_in_view(
+    tmp_path: Path, server: RtspServer, number: signal.Signals
+) -> None:
+    dead = {"name": "dead", "uri": f"rtsp://127.0.0.1:{free_port()}/nobody"}
+    config = write_config(tmp_path, [*cameras(server, "red"), dead])
+    process = start(config, tmp_path / "g")
+    until(lambda: any(not record.finished for record in listed(tmp_path / "g")), 40, "somebody in view")
+    begin = time.monotonic()
+    process.send_signal(number)
+    _, logged = process.communicate(timeout=20)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 0, logged
+    assert all(record.finished for record in listed(tmp_path / "g"))
+
+
+def test_a_full_disk_pauses_the_run_until_there_is_room(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, cameras(server, "red"), retention={"min_free_mb": 50})
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        free = [10_000_000]
+        monkeypatch.setattr(gallery, "free_bytes", lambda: free[0])
+        with running(gallery, config, monkeypatch) as run:
+            until(lambda: "disk full" in run.status.paused, 20, "the pause")
+            analysed = until(lambda: run.status.cameras[0].frames_analysed, 5, "a frame")
+            time.sleep(1.5)
+            assert gallery.counts()["tracklets"] == 0
+            assert run.status.cameras[0].frames_analysed <= analysed + 8  # the batch in hand
+            assert run.status.cameras[0].frames_dropped > 0
+            free[0] = 10**12
+            until(lambda: gallery.counts()["tracklets"], 20, "a tracklet")
+            assert run.status.paused == ""
+
+
+def test_the_oldest_make_room_when_that_is_asked_for(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retention = {"min_free_mb": 50, "when_full": "delete_oldest"}
+    config = write_config(tmp_path, cameras(server, "red"), retention=retention)
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch):
+        first = until(lambda: next((r.id for r in gallery.tracklets() if r.finished), None), 30, "a tracklet")
+        monkeypatch.setattr(
+            gallery, "free_bytes", lambda: 10**12 * (first not in {r.id for r in gallery.tracklets()})
+        )
+        until(lambda: first not in {r.id for r in gallery.tracklets()}, 30, "the deletion")
+        monkeypatch.setattr(gallery, "free_bytes", lambda: 10**12)
+        until(lambda: gallery.counts()["tracklets"], 30, "newer ones")
+
+
+def test_a_camera_is_read_into_a_gallery_by_one_process(tmp_path: Path, server: RtspServer) -> None:
+    config = write_config(tmp_path, cameras(server, "red"))
+    first = start(config, tmp_path / "g")
+    try:
+        until(lambda: listed(tmp_path / "g"), 40, "a tracklet")
+        second = start(config, tmp_path / "g")
+        _, said = second.communicate(timeout=60)
+        assert second.returncode == 2
+        assert "camera 'red' is being read into" in said
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_no_password_is_seen_anywhere(tmp_path: Path, mounts: list[Mount]) -> None:
+    port = free_port()
+    with RtspServer(mounts, user="viewer", password="hunter2-secret") as server:
+        good = {"name": "good", "uri": server.uri("red", "viewer:${RETRACE_TEST_PASSWORD}")}
+        bad = {"name": "bad", "uri": server.uri("green", "viewer:wrong-secret") + "?token=query-secret"}
+        config = write_config(tmp_path, [good, bad])
+        process = start(
+            config, tmp_path / "g", "--listen", f"127.0.0.1:{port}",
+            env={"RETRACE_TEST_PASSWORD": "hunter2-secret"},
+        )  # fmt: skip
+        try:
+            until(lambda: listed(tmp_path / "g"), 40, "a tracklet")
+            pages = "".join(
+                subprocess.run(
+                    ["curl", "-s", f"http://127.0.0.1:{port}/{page}"], capture_output=True, text=True, check=True
+                ).stdout
+                for page in ("metrics", "healthz")
+            )
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, logged = process.communicate(timeout=20)
+    assert 'retrace_failures_total{camera="bad"' in pages
+    assert "stream failed" in logged
+    stored = b"".join(file.read_bytes() for file in (tmp_path / "g").rglob("*") if file.is_file())
+    for secret in ("hunter2-secret", "wrong-secret", "query-secret"):
+        assert secret not in pages + logged
+        assert secret.encode() not in stored
+    assert b"rtsp://***@127.0.0.1" in stored
+
+
+def test_masks_and_regions_hold_for_all_that_is_kept(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_half = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+    red = {**cameras(server, "red")[0], "masks": [left_half]}
+    again = {**cameras(server, "again")[0], "region": left_half}
+    config = write_config(tmp_path, [red, again])
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        with running(gallery, config, monkeypatch):
+            until(
+                lambda: {r.camera for r in gallery.tracklets() if r.finished} == {"red", "again"}, 40, "both"
+            )
+        for record in gallery.tracklets():
+            boxes = gallery.trajectory(record.id).xyxy
+            if record.camera == "red":
+                assert boxes[:, 2].max() > 160
+                assert boxes[:, 0].min() >= 159  # what is left of it is black
+            else:
+                assert ((boxes[:, 0] + boxes[:, 2]) / 2).max() <= 160
+
+
+def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"name": "dead", "uri": f"rtsp://127.0.0.1:{free_port()}/nobody"}])
+    process = start(config, tmp_path / "g")
+    assert process.stderr is not None
+    line = json.loads(process.stderr.readline())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert re.match(r"\d{4}-\d\d-\d\dT", line["time"])
+    assert {"level", "event"} <= line.keys()
