@@ -61,9 +61,9 @@ def add(
     from pipeline.alerts.webhook import Target
     from pipeline.arguments import parse_box
     from pipeline.config import load_config
+    from pipeline.crops import encode_jpeg
     from pipeline.live.hours import Hours
     from pipeline.query import person_crops
-    from pipeline.tracklets import encode_jpeg
     from storage.watch_records import NewWatch
 
     Hours.parse(hours or [], "UTC")

@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import re
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -122,11 +123,6 @@ def logging_to(handler: logging.Handler, level: int = logging.INFO) -> Iterator[
         handler.close()
 
 
-def log_to_stderr() -> AbstractContextManager[None]:
-    """Send all logs to standard error as JSON lines for the time being."""
-    return logging_to(json_handler())
-
-
 def _log_thread_error(given: threading.ExceptHookArgs) -> None:
     trace: TracebackType | None = given.exc_traceback
     value = given.exc_value or given.exc_type()
@@ -160,3 +156,8 @@ class LogHooks(Hooks):
     def on_note(self, text: str) -> None:
         """Log the note."""
         log_event(logging.INFO, text)
+
+
+def interactive() -> bool:
+    """Whether a person looks at standard error, so that a view suits better than JSON."""
+    return sys.stderr.isatty()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.config import load_config
+from pipeline.crops import encode_jpeg
 from pipeline.embedding import Embedder, embed_tracklets
 from pipeline.live.settings import RunConfig
-from pipeline.tracklets import encode_jpeg
 from storage.gallery import Gallery
 from storage.records import NewTracklet
 
