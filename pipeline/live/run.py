@@ -15,6 +15,7 @@ from random import Random
 from time import monotonic, perf_counter, time
 
 from pipeline import plugins
+from pipeline.alerts import Deliverer, Matcher
 from pipeline.config import settings_hash
 from pipeline.embedding import Clip, Embedder, Embedding, build_embedder, require_current
 from pipeline.hooks import Hooks, SourceProgress
@@ -110,13 +111,15 @@ class Run:
             room = Room(self._gallery, self._config.retention, self.status, stop)
             room.start()
             patience_s = self._config.live.stop_s if self._live else None
+            stack.enter_context(
+                self._alerting()
+            )  # before the writer, to be left after it has written the last
             writer = stack.enter_context(
                 Writer(self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s)
             )
             for recording in self._recordings:
                 writer.expect(recording.record.id)
                 stack.callback(recording.close)
-            stack.enter_context(self._alerting())
             with Supply(self._live, self._recordings, self._config.video.open_sources, self._wake) as supply:
                 self._loop(supply, writer, stop)
             for run in self._live:
@@ -165,7 +168,9 @@ class Run:
     @contextmanager
     def _alerting(self) -> Iterator[None]:
         """The watch list at work, beside everything else."""
-        yield
+        deliverer = Deliverer(self._gallery, self.status)
+        with deliverer, Matcher(self._gallery, self.embedder, self._config, self.status):
+            yield
 
     def _live_run(self, camera: CameraSettings) -> LiveRun:
         config, gaps = self._config, SimpleQueue[tuple[float, str | None]]()
