@@ -362,10 +362,15 @@ class Gallery:
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
 
-        Other processes leave them out from their next call on. Ids that do not exist are ignored.
+        Other processes leave them out from their next call on. Ids that do not exist are ignored. With SQLite
+        on a full disk their crops go first, to make the room that the deletion of rows needs: give some
+        hundred ids at once.
 
         Returns:
             How many there were.
+
+        Raises:
+            GalleryFull: Not even that made enough room.
         """
         deleted = upkeep.delete_tracklets(self._database, self._media, self._snapshots, ids)
         self._index.refresh_if_loaded()
