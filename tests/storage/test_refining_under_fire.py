@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from storage.gallery import Gallery
+from storage.watch_records import NewWatch
 from tests.storage.making import SPEC, Place, fill, random_vectors, version
 
 Start = Callable[[str], "Popen[str]"]
@@ -201,3 +202,36 @@ def test_two_processes_refine_the_same_tracklets(place: Place, start_process: St
         assert assert_whole(gallery) == {track: 29 - (29 - track) % 3 for track in range(12)}
         assert_index_is_fresh(place, gallery)
         assert_swept(place, gallery)
+
+
+def test_killed_matchers_lose_no_alert_and_make_none_twice(place: Place, start_process: Start) -> None:
+    """Two processes compare and are killed, over and over, while tracklets come in and are refined."""
+    matcher = """
+        with place.open() as gallery:
+            print("ready", flush=True)
+            while True:
+                cursor, arrivals, vectors = gallery.watching.unmatched_embeddings(3)
+                matches = [(1, arrival.tracklet_id, 0.5) for arrival in arrivals]
+                gallery.watching.record_alerts(cursor, matches, 0.0)
+        """
+    with place.create() as gallery:
+        crop = version(0, 1).crops[0]
+        assert gallery.watching.add_watch(NewWatch("all", 0.1, crops=(crop,), webhook="http://host/")) == 1
+        source = gallery.begin_source("door", "a", "f", 0.0, "s", live=True).id
+        rng = random.Random(3)
+        for attempt in range(2):
+            matchers = [start_process(matcher) for _ in range(2)]
+            assert [line(each) for each in matchers] == ["ready", "ready"]
+            for frames in range(1, 8):
+                some = [version(10 * attempt + number, frames) for number in range(5)]
+                gallery.add_tracklets(source, some, SPEC)
+            time.sleep(rng.uniform(0.0, 0.2))
+            for each in matchers:
+                each.kill()
+                each.wait()
+        while (cursor := gallery.watching.unmatched_embeddings(3))[1]:
+            matches = [(1, arrival.tracklet_id, 0.5) for arrival in cursor[1]]
+            gallery.watching.record_alerts(cursor[0], matches, 0.0)
+        alerted = [alert.record.id for alert in gallery.watching.due_alerts(1.0, 1000)]
+        assert sorted(alerted) == sorted(record.id for record in gallery.tracklets())
+        assert len(alerted) == 10
