@@ -107,3 +107,16 @@ def make_scene(
     boxes = folder / f"{name}.txt"
     boxes.write_text("\n".join(lines) + "\n" if lines else "")
     return Scene(video, boxes, tuple(people), num_frames)
+
+
+def numbered(picture: np.ndarray, number: int) -> np.ndarray:
+    """A copy with a number below 256 in its upper left corner, as eight black or white blocks."""
+    marked = picture.copy()
+    for bit in range(8):
+        marked[:16, 16 * bit : 16 * (bit + 1)] = 235 if number >> bit & 1 else 15
+    return marked
+
+
+def number_in(grey: np.ndarray) -> int:
+    """The number that `numbered` put into a picture, from its (H, W) brightness."""
+    return sum(1 << bit for bit in range(8) if grey[4:12, 16 * bit + 4 : 16 * bit + 12].mean() > 127)
