@@ -35,6 +35,8 @@ from pipeline.live.commands import run as run_cameras
 from pipeline.plugins import PluginSettings
 from pipeline.terminal import TerminalHooks, show_table
 from pipeline.video import VideoSourceError
+from pipeline.watch_commands import alerts
+from pipeline.watch_commands import app as watch_app
 from storage.gallery import Gallery
 from synthetic.commands import app as synthesize_app
 from training.commands import train
@@ -51,6 +53,8 @@ weights_app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.add_typer(synthesize_app, name="synthesize")
+app.add_typer(watch_app, name="watch")
+app.command()(alerts)
 weights_app.command("store")(store)
 app.command()(adapt)
 app.command()(evaluate)

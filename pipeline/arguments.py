@@ -13,7 +13,7 @@ from storage.records import GalleryFilter
 _VARIADIC = frozenset(
     {
         *("--source", "--start", "--set", "--image", "--box", "--camera", "--exclude-camera"),
-        *("--data", "--evaluate"),
+        *("--data", "--evaluate", "--tracklet", "--hours"),
     }
 )
 

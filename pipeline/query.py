@@ -138,22 +138,7 @@ def query_by_images(paths: Sequence[Path], boxes: Sequence[Box], embedder: Embed
         embedder: the model of the gallery.
         config: names the detector, which is loaded only when it is needed.
     """
-    if not paths:
-        raise QueryError("a query by pictures needs at least one picture")
-    if boxes and len(boxes) != len(paths):
-        raise QueryError(
-            f"{len(paths)} pictures and {len(boxes)} boxes: give one --box for each picture, or none"
-        )
-    images = [_read(path) for path in paths]
-    detector: Detector | None = None
-    crops, used = [], []
-    for i, (path, image) in enumerate(zip(paths, images, strict=True)):
-        box = boxes[i] if boxes else None
-        if box is None and not _is_person_shaped(image):
-            detector = detector or plugins.build("detectors", config.detector)
-            box = _only_person(image, path, detector)
-        crops.append(_cut(image, box or (0, 0, image.shape[1], image.shape[0]), str(path)))
-        used.append(list(box) if box else None)
+    crops, used = person_crops(paths, boxes, config)
     rows = [
         row
         for row in embed_images(embedder, [[crop] for crop in crops], config.batch.clips)
@@ -162,8 +147,42 @@ def query_by_images(paths: Sequence[Path], boxes: Sequence[Box], embedder: Embed
     if not rows:
         raise QueryError(f"{embedder.spec.name} gives no embedding of {', '.join(map(str, paths))}")
     embedding = unit(np.mean(rows, axis=0)[None])[0]
-    description = {"images": [str(path) for path in paths], "boxes": used}
+    description = {
+        "images": [str(path) for path in paths],
+        "boxes": [list(box) if box else None for box in used],
+    }
     return Query("image", description, embedding, tuple(encode_jpeg(crop, 92) for crop in crops))
+
+
+def person_crops(
+    paths: Sequence[Path], boxes: Sequence[Box], config: Config
+) -> tuple[list[Image], list[Box | None]]:
+    """The person of each picture, cut out; and the boxes that were cut, None for a whole picture.
+
+    Args:
+        paths, boxes, config: as `query_by_images` has them.
+
+    Raises:
+        QueryError: a picture cannot be read, or it is not clear who in it is meant.
+    """
+    if not paths:
+        raise QueryError("a query by pictures needs at least one picture")
+    if boxes and len(boxes) != len(paths):
+        raise QueryError(
+            f"{len(paths)} pictures and {len(boxes)} boxes: give one --box for each picture, or none"
+        )
+    images = [_read(path) for path in paths]
+    detector: Detector | None = None
+    crops: list[Image] = []
+    used: list[Box | None] = []
+    for i, (path, image) in enumerate(zip(paths, images, strict=True)):
+        box = boxes[i] if boxes else None
+        if box is None and not _is_person_shaped(image):
+            detector = detector or plugins.build("detectors", config.detector)
+            box = _only_person(image, path, detector)
+        crops.append(_cut(image, box or (0, 0, image.shape[1], image.shape[0]), str(path)))
+        used.append(box)
+    return crops, used
 
 
 def query_by_video(

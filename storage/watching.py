@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -90,10 +90,19 @@ class WatchList:
             cursors.advance(connection, cursor.generation_id, cursor.seq)
             return made
 
-    def due_alerts(self, now: float, limit: int) -> list[Alert]:
-        """Up to `limit` alerts to deliver at the time `now` (seconds UTC), longest waiting first."""
+    def due_alerts(self, now: float, limit: int, except_watches: Collection[int] = ()) -> list[Alert]:
+        """Up to `limit` alerts to deliver at the time `now` (seconds UTC), longest waiting first.
+
+        Args:
+            except_watches: Ids of watches whose webhook cannot be told now.
+        """
         with self._database.reading() as connection:
-            return alerts.due(connection, self._media.thumbnail, float(now), limit)
+            return alerts.due(connection, self._media.thumbnail, float(now), limit, except_watches)
+
+    def num_pending_alerts(self) -> int:
+        """How many alerts are to be delivered, now or later."""
+        with self._database.reading() as connection:
+            return alerts.num_pending(connection)
 
     def alert_delivered(self, alert_id: int, now: float) -> None:
         """Notes that an alert has arrived (seconds UTC). One deleted meanwhile is ignored; likewise below."""

@@ -18,6 +18,7 @@ from pipeline.hooks import Hooks, SourceProgress
 from pipeline.live.redaction import redact
 
 LOGGER = "retrace"
+_OURS = (LOGGER, "pipeline", "storage")
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^\s\"'<>]+")
 
@@ -103,11 +104,12 @@ def json_handler(stream: TextIO | None = None) -> logging.Handler:
 def logging_to(handler: logging.Handler, level: int = logging.INFO) -> Iterator[None]:
     """Send all logs, warnings and uncaught errors of threads to `handler`, redacted, for the time being."""
     handler.addFilter(RedactingFilter())
-    root, own = logging.getLogger(), logging.getLogger(LOGGER)
-    before, own_before, hook = root.level, own.level, threading.excepthook
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in _OURS]
+    before, hook = {logger: logger.level for logger in (root, *ours)}, threading.excepthook
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # of libraries only what is wrong
-    own.setLevel(level)
+    for logger in ours:
+        logger.setLevel(level)
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_error
     try:
@@ -115,8 +117,8 @@ def logging_to(handler: logging.Handler, level: int = logging.INFO) -> Iterator[
     finally:
         threading.excepthook = hook
         logging.captureWarnings(False)
-        own.setLevel(own_before)
-        root.setLevel(before)
+        for logger, old_level in before.items():
+            logger.setLevel(old_level)
         root.removeHandler(handler)
         handler.close()
 
@@ -156,7 +158,6 @@ class LogHooks(Hooks):
         log_event(logging.INFO, text)
 
 
-def interactive(stream: TextIO | None = None) -> bool:
-    """Whether a person looks at standard error (or `stream`), so that a view suits better than JSON."""
-    stream = stream or sys.stderr
-    return stream.isatty()
+def interactive() -> bool:
+    """Whether a person looks at standard error, so that a view suits better than JSON."""
+    return sys.stderr.isatty()

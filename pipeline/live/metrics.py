@@ -118,7 +118,10 @@ def _of_run(status: RunStatus) -> Iterator[Metric]:
         batches.add_metric([stage], count)
     for queue, count in dict(status.queued).items():
         queued.add_metric([queue], count)
-    yield from (seconds, batches, queued)
+    alerts = CounterMetricFamily("retrace_alerts", "What became of alerts.", labels=["outcome"])
+    for outcome in ("raised", "delivered", "retried", "failed"):
+        alerts.add_metric([outcome], status.alerts[outcome])  # also at 0, so that the first one is a rise
+    yield from (seconds, batches, queued, alerts)
     yield GaugeMetricFamily(
         "retrace_paused", "1 while ingest stands still.", value=float(bool(status.paused))
     )

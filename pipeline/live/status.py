@@ -107,6 +107,7 @@ class RunStatus:
         stage_s: seconds of wall time by stage ("detect", "track", "embed", "write", ...).
         stage_calls: batches that went through each stage.
         queued: what waits in front of a stage ("write": tracklets to store, "alerts": to deliver).
+        alerts: what became of alerts ("raised", "delivered", "retried", "failed").
         paused: why ingest stands still ("disk full: ..."), "" when it runs.
         beat: monotonic seconds of the main loop's last turn; an old one means that it hangs.
     """
@@ -116,5 +117,6 @@ class RunStatus:
     stage_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     stage_calls: Counter[str] = field(default_factory=Counter)
     queued: dict[str, int] = field(default_factory=dict)
+    alerts: Counter[str] = field(default_factory=Counter)
     paused: str = ""
     beat: float = 0.0

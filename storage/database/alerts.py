@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,11 +107,25 @@ def _insert(
     return int(connection.execute(sa.insert(alerts).returning(alerts.c.id), values).scalar_one())
 
 
-def due(connection: sa.Connection, thumbnail: ThumbnailPath, now: float, limit: int) -> list[Alert]:
-    """Pending alerts whose time has come, those that have waited longest first."""
-    waiting = (alerts.c.status == "pending", alerts.c.next_attempt <= now)
+def due(
+    connection: sa.Connection,
+    thumbnail: ThumbnailPath,
+    now: float,
+    limit: int,
+    except_watches: Collection[int] = (),
+) -> list[Alert]:
+    """Pending alerts of other watches whose time has come, those that have waited longest first."""
+    waiting = [alerts.c.status == "pending", alerts.c.next_attempt <= now]
+    if except_watches:
+        waiting.append(alerts.c.watch_id.not_in(except_watches))
     statement = _ALERT.where(*waiting).order_by(alerts.c.next_attempt, alerts.c.id).limit(limit)
     return _records(connection, thumbnail, statement)
+
+
+def num_pending(connection: sa.Connection) -> int:
+    """How many alerts are still to be delivered."""
+    counted = sa.select(sa.func.count()).where(alerts.c.status == "pending")
+    return connection.scalar(counted) or 0
 
 
 def listed(

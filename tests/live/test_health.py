@@ -40,6 +40,7 @@ def status() -> RunStatus:
     run.stage_s.update({"detect": 4.5})
     run.stage_calls.update({"detect": 30})
     run.queued["write"] = 7
+    run.alerts["delivered"] = 2
     run.beat = time.monotonic()
     return run
 
@@ -102,6 +103,8 @@ def test_metrics_have_every_number_of_the_status(server: HealthServer) -> None:
     assert of("retrace_stage_seconds_total", stage="detect") == 4.5
     assert of("retrace_stage_batches_total", stage="detect") == 30
     assert of("retrace_queued", queue="write") == 7
+    assert of("retrace_alerts_total", outcome="delivered") == 2
+    assert of("retrace_alerts_total", outcome="failed") == 0
     assert of("retrace_paused") == 0
     assert of("retrace_threads") >= 2
     assert of("process_resident_memory_bytes") > 1e6

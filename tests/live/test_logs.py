@@ -45,6 +45,8 @@ def test_a_line_has_time_level_event_camera_and_fields() -> None:
 def test_credentials_are_taken_out_wherever_they_are() -> None:
     with _captured() as lines:
         log_event(logging.INFO, f"cannot open {SECRET}", uri=SECRET, nested={"list": [SECRET, 1]})
+        logging.getLogger("some.library").info("not of interest")
+        logging.getLogger("pipeline.live.room").info("room again for %s", SECRET)
         logging.getLogger("some.library").error("tried %s and '%s'", SECRET, SECRET)
         try:
             try:
@@ -57,13 +59,14 @@ def test_credentials_are_taken_out_wherever_they_are() -> None:
         thread = threading.Thread(target=_fail, name="reader yard")
         thread.start()
         thread.join()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert "10.0.0.3" in lines[0]["event"]
     assert "10.0.0.3" in lines[0]["uri"]
-    assert "refused" in lines[2]["error"]
-    assert lines[4]["thread"] == "reader yard"
-    assert lines[4]["level"] == "critical"
-    assert "ValueError" in lines[4]["error"]
+    assert lines[1]["logger"] == "pipeline.live.room"
+    assert "refused" in lines[3]["error"]
+    assert lines[5]["thread"] == "reader yard"
+    assert lines[5]["level"] == "critical"
+    assert "ValueError" in lines[5]["error"]
 
 
 def test_arguments_that_do_not_fit_their_message_are_no_way_out() -> None:

@@ -177,9 +177,13 @@ def test_alerts_are_due_until_they_are_delivered_or_given_up(gallery: Gallery) -
     assert [alert.id for alert in due] == made[:2]
     assert (due[0].webhook, due[0].secret_env, due[0].created) == (HOOK, "KEY", 50.0)
     assert due[0].record == gallery.tracklet(ids[0])
+    assert gallery.watching.due_alerts(50.0, 9, except_watches=[number]) == []
+    assert len(gallery.watching.due_alerts(50.0, 9, except_watches={number + 1})) == 3
+    assert gallery.watching.num_pending_alerts() == 3
     gallery.watching.alert_failed(made[0], "503\x00", 80.0)
     gallery.watching.alert_failed(made[1], "no such host", None)
     gallery.watching.alert_delivered(made[2], 51.0)
+    assert gallery.watching.num_pending_alerts() == 1
     assert gallery.watching.due_alerts(79.0, 9) == []
     (again,) = gallery.watching.due_alerts(80.0, 9)
     assert (again.id, again.attempts, again.last_error, again.next_attempt) == (made[0], 1, "503\\x00", 80.0)
