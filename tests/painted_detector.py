@@ -16,8 +16,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from pipeline import plugins
-from pipeline.types import Detections, Frame
+from pipeline import plugins  # noqa: E402
+from pipeline.types import Detections, Frame  # noqa: E402
 
 MIN_AREA_PX = 300
 

@@ -8,13 +8,14 @@ counted, and never done late.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from queue import SimpleQueue
 from random import Random
 from time import monotonic, perf_counter, time
 
 from pipeline import plugins
+from pipeline.alerts import Deliverer, Matcher
 from pipeline.config import settings_hash
 from pipeline.embedding import Clip, Embedder, Embedding, build_embedder, require_current
 from pipeline.hooks import Hooks, SourceProgress
@@ -109,6 +110,8 @@ class Run:
             stack.enter_context(claim_cameras(self._gallery, [run.status.name for run in self._live]))
             room = Room(self._gallery, self._config.retention, self.status, stop)
             room.start()
+            stack.enter_context(Deliverer(self._gallery, self.status))
+            stack.enter_context(Matcher(self._gallery, self.embedder, self._config, self.status))
             patience_s = self._config.live.stop_s if self._live else None
             writer = stack.enter_context(
                 Writer(self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s)
@@ -116,7 +119,6 @@ class Run:
             for recording in self._recordings:
                 writer.expect(recording.record.id)
                 stack.callback(recording.close)
-            stack.enter_context(self._alerting())
             with Supply(self._live, self._recordings, self._config.video.open_sources, self._wake) as supply:
                 self._loop(supply, writer, stop)
             for run in self._live:
@@ -161,11 +163,6 @@ class Run:
     def _track(steps: Sequence[tuple[CameraRun, Frame]], found: Sequence[Detections], writer: Writer) -> None:
         for (run, frame), detections in zip(steps, found, strict=True):
             run.track(frame, detections, writer)
-
-    @contextmanager
-    def _alerting(self) -> Iterator[None]:
-        """The watch list at work, beside everything else."""
-        yield
 
     def _live_run(self, camera: CameraSettings) -> LiveRun:
         config, gaps = self._config, SimpleQueue[tuple[float, str | None]]()

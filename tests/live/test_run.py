@@ -129,7 +129,9 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     yield go
     for process in begun:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def listed(folder: Path) -> list[TrackletRecord]:
