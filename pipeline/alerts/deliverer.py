@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections import defaultdict
@@ -25,7 +26,7 @@ _AFTER_ERROR_S = 5.0
 _AT_ONCE = 64
 _BATCH_S = 10.0  # then it is looked again at what is due: watches may have been removed
 _LANES_IN_ALL, _LANES_OF_A_HOST = 16, 4
-_END_S = 2.0
+_END_S = 1.0  # what is under way for longer is sent again by the next run
 
 
 class Deliverer:
@@ -52,6 +53,7 @@ class Deliverer:
         self._unnoted: dict[int, tuple[str | None, float | None]] = {}
         self._errors = 0
         self._counted = 0.0
+        self._deadline = math.inf
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
@@ -62,22 +64,25 @@ class Deliverer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._deadline = monotonic() + _END_S
         self._stop.set()
         self._wake.set()
         self._thread.join(_END_S)
-        deadline = monotonic() + _END_S  # what is under way for longer is sent again by the next run
-        while any(lane.busy for lane in list(self._lanes.values())) and monotonic() < deadline:
+        while any(lane.busy for lane in list(self._lanes.values())) and monotonic() < self._deadline:
             sleep(0.05)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        ending = False
+        while not ending:
+            ending = self._stop.is_set()  # once more after that: what was raised last is told, too
             self._wake.clear()
             try:
                 self._turn()
                 self._errors = 0
             except Exception as error:  # noqa: BLE001 - whatever fails, later alerts must be delivered
                 self._tell_error(error)
-            (self._stop if self._errors else self._wake).wait(_AFTER_ERROR_S if self._errors else _POLL_S)
+            if not self._stop.is_set():
+                (self._stop if self._errors else self._wake).wait(_AFTER_ERROR_S if self._errors else _POLL_S)
 
     def _turn(self) -> None:
         """Hand what is due to the webhooks that are free."""
@@ -98,8 +103,14 @@ class Deliverer:
             self._status.queued["alerts"] = self._watching.num_pending_alerts()
 
     def _begin(self, url: str, alerts: Sequence[Alert]) -> None:
+        try:
+            target = Target.parse(url)
+        except ValueError as error:  # stored by something that checks less
+            for alert in alerts:
+                self._note(alert.id, str(error), None)
+            return
         with self._lock:
-            lane = self._lanes.setdefault(url, Lane(Target.parse(url)))
+            lane = self._lanes.setdefault(url, Lane(target))
             lane.watches.update(alert.watch_id for alert in alerts)
             if lane.is_closed(monotonic()):
                 return
@@ -116,7 +127,7 @@ class Deliverer:
         begin = monotonic()
         try:
             for alert in alerts:
-                if self._stop.is_set() or monotonic() - begin > _BATCH_S:
+                if monotonic() > min(begin + _BATCH_S, self._deadline):
                     return
                 if alert.id not in self._unnoted and not self._tell(lane, alert):
                     return

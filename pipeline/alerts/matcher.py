@@ -26,6 +26,7 @@ Arrivals = Sequence[tuple[int, str, float, float]]
 _POLL_S = 0.5
 _AFTER_ERROR_S = 5.0
 _AT_ONCE = 512
+_END_S = 1.0  # what takes longer is compared by the next run
 
 
 class Matcher:
@@ -60,12 +61,14 @@ class Matcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(3.0)
+        self._thread.join(_END_S)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        ending = False
+        while not ending:
+            ending = self._stop.is_set()  # once more after that: what was stored last is compared, too
             try:
-                while self.turn() and not self._stop.is_set():
+                while self.turn():
                     pass
                 self._errors = 0
             except Exception as error:  # noqa: BLE001 - whatever fails, who is watched for stays watched for
