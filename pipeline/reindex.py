@@ -123,11 +123,14 @@ def _fill(
     total, embedded, failed, last = gallery.counts()["tracklets"], 0, 0, 0
     done = generation.num_embeddings
     while ids := gallery.missing_embeddings(generation.id, after_id=last, limit=_BATCH):
+        frames = gallery.num_frames(ids)
         vectors = embed_tracklets(embedder, [_crops(gallery, i) for i in ids], settings.clips)
         rows = [(i, vector) for i, vector in zip(ids, vectors, strict=True) if vector is not None]
         if rows:
-            gallery.add_embeddings(generation.id, [i for i, _ in rows], np.stack([v for _, v in rows]))
-        embedded, failed, last = embedded + len(rows), failed + len(ids) - len(rows), ids[-1]
+            embedded += gallery.add_embeddings(
+                generation.id, [i for i, _ in rows], np.stack([v for _, v in rows]), frames
+            )
+        failed, last = failed + len(ids) - len(rows), ids[-1]
         done += len(ids)
         hooks.on_step("embedding tracklets", done, max(total, done))
     return embedded, failed

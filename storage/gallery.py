@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,8 @@ from storage.snapshot import SnapshotFolder
 from storage.watching import WatchList
 
 EVERYTHING = GalleryFilter()
+
+_Read = TypeVar("_Read")
 
 _PAGE = 1000
 _SEARCH_ATTEMPTS = 5
@@ -332,12 +334,26 @@ class Gallery:
             GalleryDamaged: Their file is missing or cut short.
             IndexError: `which` names a crop that does not exist.
         """
+        return self._read(
+            tracklet_id, lambda version, sizes: self._media.read(tracklet_id, version, sizes, which)
+        )
+
+    def thumbnail(self, tracklet_id: int) -> bytes:
+        """The JPEG file at `TrackletRecord.thumbnail`, also while the tracklet is being refined.
+
+        Raises:
+            GalleryDamaged: The file is missing.
+        """
+        return self._read(tracklet_id, lambda version, _: self._media.read_thumbnail(tracklet_id, version))
+
+    def _read(self, tracklet_id: int, read: Callable[[int, Int32Array], _Read]) -> _Read:
+        """What `read` makes of a tracklet's media version and crop sizes."""
         tried = -1
         while True:
             with self._database.reading() as connection:
-                version, lengths = rows.crops(connection, tracklet_id)
+                version, sizes = rows.crops(connection, tracklet_id)
             try:
-                return self._media.read(tracklet_id, version, lengths, which)
+                return read(version, sizes)
             except GalleryDamaged:
                 if version == tried:
                     raise
@@ -363,10 +379,15 @@ class Gallery:
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
 
-        Other processes leave them out from their next call on. Ids that do not exist are ignored.
+        Other processes leave them out from their next call on. Ids that do not exist are ignored. With SQLite
+        on a full disk their crops go first, to make the room that the deletion of rows needs: give some
+        hundred ids at once.
 
         Returns:
             How many there were.
+
+        Raises:
+            GalleryFull: Not even that made enough room.
         """
         deleted = upkeep.delete_tracklets(self._database, self._media, self._snapshots, ids)
         self._index.refresh_if_loaded()
@@ -483,10 +504,23 @@ class Gallery:
             generations.get(connection, generation_id)
             return generations.missing(connection, generation_id, after_id, limit)
 
+    def num_frames(self, ids: Iterable[int]) -> dict[int, int]:
+        """The number of frames of those of `ids` that exist: it changes when a tracklet is refined."""
+        with self._database.reading() as connection:
+            return rows.num_frames(connection, ids)
+
     def add_embeddings(
-        self, generation_id: int, ids: Sequence[int], embeddings: npt.NDArray[np.float32]
+        self,
+        generation_id: int,
+        ids: Sequence[int],
+        embeddings: npt.NDArray[np.float32],
+        num_frames: Mapping[int, int] | None = None,
     ) -> int:
         """Adds embeddings (N, D), norm 1, to a generation.
+
+        Args:
+            num_frames: What `Gallery.num_frames` said before the crops were read: tracklets that were refined
+                since are left out, and stay missing. None takes them all.
 
         Returns:
             How many were added: not those of tracklets that have one already or were deleted meanwhile.
@@ -495,6 +529,12 @@ class Gallery:
             raise ValueError(f"expected one embedding per id, got {len(embeddings)} for {len(ids)} ids")
         with self._database.writing() as connection:
             checked = unit_vectors(embeddings, generations.get(connection, generation_id).spec.dimension)
+            if num_frames is not None:
+                now = rows.num_frames(connection, ids)
+                same = [
+                    place for place, number in enumerate(ids) if num_frames.get(number) == now.get(number)
+                ]
+                ids, checked = [ids[place] for place in same], checked[same]
             return generations.add(connection, generation_id, ids, checked)
 
     def stored_embeddings(

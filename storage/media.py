@@ -75,6 +75,18 @@ class MediaFolder:
             raise GalleryDamaged(f"{file} is cut short: restore it or delete the tracklet")
         return crops
 
+    def read_thumbnail(self, tracklet_id: int, version: int) -> bytes:
+        """The thumbnail's JPEG file.
+
+        Raises:
+            GalleryDamaged: The file is missing.
+        """
+        file = self.thumbnail(tracklet_id, version)
+        try:
+            return file.read_bytes()
+        except FileNotFoundError as error:
+            raise GalleryDamaged(f"{file} is missing: restore it or delete the tracklet") from error
+
     def stage(self, crops: Sequence[bytes], thumbnail: int) -> StagedCrops:
         """Writes the files of one tracklet under temporary names.
 

@@ -117,7 +117,7 @@ class GalleryIndex:
             empty = VectorIndex(state.spec.dimension)
             view = _View(state.generation, state.spec, empty, FilterColumns(), 0, state.revision)
         for part in _parts(connection, view):
-            _take_in(view, part)
+            _append(view, part)
         return view
 
     def _from_snapshot(self, connection: sa.Connection, state: _State) -> _View | None:
@@ -223,6 +223,14 @@ def _parts(connection: sa.Connection, view: _View) -> Iterator[_Part]:
         columns = _filter_columns(rows)
         vectors = encoding.unpack_vectors([row[6] for row in rows], view.spec.dimension)
         yield _Part(rows[-1][0], columns, np.array(columns[0], np.int64), vectors)
+
+
+def _append(view: _View, part: _Part) -> None:
+    """Adds rows of tracklets that the view does not have."""
+    view.index.add(part.ids, part.vectors)
+    view.columns.append(view.columns.rows(*part.columns))
+    view.last_seq = part.last_seq
+    view.num_unsaved += len(part.ids)
 
 
 def _take_in(view: _View, part: _Part) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import sqlalchemy as sa
@@ -14,6 +15,9 @@ from storage.media import MediaFolder
 from storage.snapshot import SnapshotFolder
 
 _AT_ONCE = 5000  # tracklets per transaction: a long one would keep an ingest waiting
+_AT_ONCE_ON_FULL_DISK = 20
+
+_log = logging.getLogger(__name__)
 
 
 def delete_tracklets(
@@ -24,9 +28,42 @@ def delete_tracklets(
         raise errors.read_only(database.place)
     deleted = 0
     for some in tracklets.chunks(ids, _AT_ONCE):
-        with database.writing() as connection:
-            deleted += tracklets.delete(connection, some)
+        try:
+            deleted += _delete_rows(database, some)
+        except errors.GalleryFull:
+            if database.backend != "sqlite":  # its disk is not the one that crops are on
+                raise
+            deleted += _delete_on_full_disk(database, media, snapshots, some)
         remove_traces(database, media, snapshots, some)
+    return deleted
+
+
+def _delete_rows(database: Database, ids: list[int]) -> int:
+    with database.writing() as connection:
+        return tracklets.delete(connection, ids)
+
+
+def _delete_on_full_disk(
+    database: Database, media: MediaFolder, snapshots: SnapshotFolder, ids: list[int]
+) -> int:
+    """Deletes few rows at a time; where not even they find room in the log, their crops go first."""
+    snapshots.remove()
+    database.merge_log()
+    deleted, waiting = 0, []
+    for some in tracklets.chunks(ids, _AT_ONCE_ON_FULL_DISK):
+        waiting += some
+        for _ in range(2):
+            try:
+                deleted += _delete_rows(database, waiting)
+            except errors.GalleryFull:
+                media.remove(some)
+                database.merge_log()
+            else:
+                media.remove(waiting)
+                waiting = []
+                break
+    if waiting:
+        raise errors.full(database.place)
     return deleted
 
 
@@ -36,7 +73,8 @@ def remove_traces(
     """Removes what tracklets leave outside of the tables, after the deletion of their rows was committed."""
     snapshots.remove()
     media.remove(ids)
-    database.merge_log()
+    if not database.merge_log():
+        _log.warning("%s: deleted rows stay in the database's log until the next deletion", database.place)
 
 
 def sweep(database: Database, media: MediaFolder, snapshots: SnapshotFolder, before: float) -> dict[str, int]:

@@ -63,6 +63,8 @@ class YoloDetector:
                 warnings.simplefilter("ignore", FutureWarning)
                 self._model: Any = YOLO(str(resolved.path), task="detect")
                 self._model.predict(np.zeros((64, 64, 3), np.uint8), **self._options)
+            if resolved.path.suffix == ".onnx":
+                _let_threads_sleep(self._model.predictor.model.backend, str(resolved.path))
         except Exception as error:  # whatever the inside of a file that is no detector makes of Ultralytics
             raise UnusableWeights(
                 f"{resolved.path} cannot be used as a detector: give the weights of a YOLO detector "
@@ -93,6 +95,19 @@ def default_weights(device: str | None) -> str:
     """Name of the default weights in the form for that device; null stands for the GPU if there is one."""
     on_processor = choose_device(device) == "cpu"
     return weights.DEFAULT_DETECTOR if on_processor else weights.DEFAULT_DETECTOR_GPU
+
+
+def _let_threads_sleep(backend: Any, path: str) -> None:
+    """ONNX Runtime's idle threads spin, on the cores that decoding and embedding need: here they sleep.
+
+    Ultralytics passes no session options on, so its session is exchanged for one that has them.
+    """
+    import onnxruntime
+
+    if backend.session.get_providers() == ["CPUExecutionProvider"]:
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        backend.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _first_sentence(error: Exception) -> str:

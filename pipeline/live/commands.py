@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 _DEFAULT_ADDRESS = "127.0.0.1:9464"
-_GRACE_S = 1.5  # beyond `live.stop_s`, after which nothing is waited for
+_GRACE_S = 4.0  # beyond `live.stop_s`, after which nothing is waited for
 
 
 class Show(StrEnum):

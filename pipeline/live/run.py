@@ -8,8 +8,8 @@ counted, and never done late.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from queue import SimpleQueue
 from random import Random
 from time import monotonic, perf_counter, time
@@ -110,10 +110,9 @@ class Run:
             stack.enter_context(claim_cameras(self._gallery, [run.status.name for run in self._live]))
             room = Room(self._gallery, self._config.retention, self.status, stop)
             room.start()
+            stack.enter_context(Deliverer(self._gallery, self.status))
+            stack.enter_context(Matcher(self._gallery, self.embedder, self._config, self.status))
             patience_s = self._config.live.stop_s if self._live else None
-            stack.enter_context(
-                self._alerting()
-            )  # before the writer, to be left after it has written the last
             writer = stack.enter_context(
                 Writer(self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s)
             )
@@ -164,13 +163,6 @@ class Run:
     def _track(steps: Sequence[tuple[CameraRun, Frame]], found: Sequence[Detections], writer: Writer) -> None:
         for (run, frame), detections in zip(steps, found, strict=True):
             run.track(frame, detections, writer)
-
-    @contextmanager
-    def _alerting(self) -> Iterator[None]:
-        """The watch list at work, beside everything else."""
-        deliverer = Deliverer(self._gallery, self.status)
-        with deliverer, Matcher(self._gallery, self.embedder, self._config, self.status):
-            yield
 
     def _live_run(self, camera: CameraSettings) -> LiveRun:
         config, gaps = self._config, SimpleQueue[tuple[float, str | None]]()

@@ -9,7 +9,8 @@ FFmpeg (through PyAV) reads and decodes. Choices that keep the delay small and l
 - One decoding thread, or threads within a picture: threads over pictures hold back one picture each.
 - UDP keeps FFmpeg's reorder queue (0.1 s at most, when a packet is missing), with a larger socket buffer.
 - FFmpeg's parser knows that an H.264 or H.265 picture is complete when the next one begins: pictures of RTSP
-  arrive one frame interval late, whatever is set.
+  come one frame interval late, whatever is set. Their `arrival` is when they began to come, as far as that
+  can be known, so that capture times do not carry that interval.
 
 Only the protocols that a scheme needs are allowed: a playlist cannot make us read a local file or talk to
 something that is no web server.
@@ -38,6 +39,8 @@ from pipeline.video import to_rgb
 
 _LIVE = re.compile(r"^(rtsps?|https?)://", re.IGNORECASE)
 _SLICE_S = 1.0  # RTSP goes on after a read that timed out, so we look up this often
+_FLUSHED_S = 0.9 * _SLICE_S
+_PARSED = frozenset({"h264", "hevc", "mpeg4"})
 _PLANAR_LUMA = re.compile(r"^(yuvj?4\d\dp|nv12|nv21|nv16|gray)$")
 _REFERENCE_TIME = struct.Struct("<q")  # AVProducerReferenceTime: microseconds UTC, then flags
 _SENDER_TIMES_KEPT = 64
@@ -100,7 +103,7 @@ class Picture:
 
     Attributes:
         pts_s: the stream's time stamp in seconds; None when the stream has none.
-        arrival: monotonic seconds at which it was decoded.
+        arrival: monotonic seconds at which it began to come.
         sender_time: capture time by the sender's clock, seconds UTC; None without RTCP sender reports.
         width, height: in pixels, upright.
         codec: such as "h264".
@@ -184,12 +187,14 @@ def _opened(spec: StreamSpec) -> Any:
     # A read that times out can be taken up again with RTSP only.
     read_s = min(_SLICE_S, spec.read_timeout_s) if form == "rtsp" else spec.read_timeout_s
     waits = (spec.open_timeout_s, read_s)
+    begin = time.monotonic()
     try:
         return av.open(name, format=form, options=options, timeout=waits, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         kind, why = _kind(error), reason(error)
-    if kind == "timeout":
-        why = f"no answer within {spec.open_timeout_s:g} s"
+    # FFmpeg tells of an interrupted handshake in other words.
+    if kind == "timeout" or time.monotonic() - begin >= spec.open_timeout_s:
+        kind, why = "timeout", f"no answer within {spec.open_timeout_s:g} s"
     raise _error(spec, kind, why)
 
 
@@ -246,38 +251,60 @@ class _Decoder:
         for other in container.streams:
             if other.index != self.stream.index:
                 other.discard = "all"  # the other qualities of a playlist are not fetched
-        context = self.stream.codec_context
+        self._context = context = self.stream.codec_context
         context.thread_count, context.thread_type = spec.threads, "SLICE"
         # FFmpeg stamps MJPEG over HTTP with 25 pictures a second, whatever comes.
         self._untimed = container.format.name in ("mpjpeg", "mjpeg", "jpeg_pipe")
-        self._on_damage = on_damage
+        # A parser puts a picture out when the next one has begun to come.
+        self._parsed = container.format.name == "rtsp" and context.name in _PARSED
+        self._next_began: float | None = None
+        self._last = time.monotonic()
+        self._no_sender_time_yet = True
+        # FFmpeg's H.265 decoder neither marks nor reports what it cannot decode; it gives nothing.
+        self._drops_silently, self._seen = context.name == "hevc", False
         self._sender_times: OrderedDict[int, float] = OrderedDict()
+        self._on_damage = on_damage
 
     def pictures(self, packet: Any) -> Iterator[Picture]:
         """What a packet completes; nothing when it cannot be decoded."""
-        if packet.pts is not None and packet.has_sidedata("prft"):
-            (microseconds,) = _REFERENCE_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
-            self._sender_times[packet.pts] = microseconds / 1e6
-            if len(self._sender_times) > _SENDER_TIMES_KEPT:
-                self._sender_times.popitem(last=False)
+        now = time.monotonic()
+        began = self._next_began if self._parsed and self._next_began is not None else now
+        # After a silence the parser gives the picture out by itself; the next one begins to come later.
+        self._next_began = now if now - self._last < _FLUSHED_S else None
+        self._last = now
+        self._note_sender_time(packet)
         try:
             frames = packet.decode()
         except av.FFmpegError:
             self._on_damage()
             return
+        self._seen = self._seen or bool(frames)
+        if not frames and self._seen and self._drops_silently and not self._context.has_b_frames:
+            self._on_damage()
         for frame in frames:
-            yield self._picture(frame)
+            yield self._picture(frame, began)
 
-    def _picture(self, frame: Any) -> Picture:
+    def _note_sender_time(self, packet: Any) -> None:
+        if packet.pts is None or not packet.has_sidedata("prft"):
+            return
+        if self._parsed and self._no_sender_time_yet:
+            self._no_sender_time_yet = False  # the first one that passes the parser is the next picture's
+            return
+        (microseconds,) = _REFERENCE_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
+        self._sender_times[packet.pts] = microseconds / 1e6
+        if len(self._sender_times) > _SENDER_TIMES_KEPT:
+            self._sender_times.popitem(last=False)
+
+    def _picture(self, frame: Any, began: float) -> Picture:
         timed = frame.pts is not None and not self._untimed
         lying = round(frame.rotation) % 180 == 90
         return Picture(
             pts_s=float(frame.pts * frame.time_base) if timed else None,
-            arrival=time.monotonic(),
+            arrival=began,
             sender_time=self._sender_times.pop(frame.pts, None) if timed else None,
             width=frame.height if lying else frame.width,
             height=frame.width if lying else frame.height,
-            codec=self.stream.codec_context.name,
+            codec=self._context.name,
             corrupt=bool(frame.is_corrupt),
             _frame=frame,
         )

@@ -18,6 +18,7 @@ BUSY_TIMEOUT_S = 60.0
 """How long a SQLite writer waits for another one. Write transactions take milliseconds."""
 
 _PAGE_BYTES = 8192  # a float16 embedding of 2048 numbers fits one page
+_LOG_BYTES = 32 << 20
 
 
 class Database:
@@ -70,13 +71,24 @@ class Database:
         with self._mapped_errors(), self._writer.connect() as connection, connection.begin():
             yield connection
 
-    def merge_log(self) -> None:
-        """SQLite: empties the write-ahead log into the database file, so that no deleted bytes stay in it."""
-        if self.backend == "sqlite" and not self.read_only:
-            with self._mapped_errors(), self._engine.connect() as connection:
-                driver = connection.connection.driver_connection
-                assert driver is not None
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def merge_log(self) -> bool:
+        """SQLite: empties the write-ahead log into the database file, so that no deleted bytes stay in it.
+
+        Returns:
+            Whether that was possible: not on a full disk, nor while somebody reads for very long.
+        """
+        if self.backend != "sqlite" or self.read_only:
+            return True
+        with self._mapped_errors(), self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            try:
+                return not driver.execute(_MERGE).fetchone()[0]
+            except sqlite3.Error as error:
+                mapped = self._mapped(exc.OperationalError(_MERGE, None, error))
+                if isinstance(mapped, errors.GalleryFull):
+                    return False
+                raise mapped from None
 
     def close(self) -> None:
         """Closes every connection."""
@@ -110,6 +122,8 @@ class Database:
             return errors.GalleryMismatch(f"{self.place}: the database URL cannot be used: {reason}")
         return error
 
+
+_MERGE = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 _FULL = {"SQLITE_FULL", "53100"}
 _READ_ONLY = {"SQLITE_READONLY", "SQLITE_READONLY_DBMOVED", "SQLITE_READONLY_DIRECTORY", "25006"}
@@ -166,7 +180,14 @@ def _pragmas(*, create: bool, read_only: bool) -> list[str]:
     first = [f"PRAGMA page_size={_PAGE_BYTES}", "PRAGMA journal_mode=WAL"] if create else []
     # NORMAL: a power cut may take the last commits, never the consistency.
     # secure_delete: what is erased is overwritten.
-    return [*first, "PRAGMA synchronous=NORMAL", "PRAGMA foreign_keys=ON", "PRAGMA secure_delete=ON"]
+    # journal_size_limit: a log that grew under a long reading shrinks again.
+    lasting = (
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        f"journal_size_limit={_LOG_BYTES}",
+    )
+    return [*first, *(f"PRAGMA {setting}" for setting in lasting)]
 
 
 def _fixed_mode(file: Path, place: str) -> str:

@@ -196,6 +196,15 @@ def media_versions(connection: sa.Connection, ids: Iterable[int]) -> dict[int, i
     return found
 
 
+def num_frames(connection: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
+    """The number of frames of those of `ids` that have a row."""
+    found: dict[int, int] = {}
+    for some in chunks(ids):
+        statement = sa.select(tracklets.c.id, tracklets.c.num_frames).where(tracklets.c.id.in_(some))
+        found.update((row[0], row[1]) for row in connection.execute(statement))
+    return found
+
+
 def between(connection: sa.Connection, shelf: range) -> dict[int, int]:
     """The media versions of the rows within a range of ids."""
     inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop)

@@ -64,6 +64,10 @@ class Mount(GstRtspServer.RTSPMediaFactory):
         source.set_property(
             "caps", Gst.Caps.from_string(f"video/x-{self.codec},stream-format=byte-stream,alignment=au")
         )
+        payloader = media.get_element().get_by_name_recurse_up("pay0")
+        payloader.get_static_pad("src").add_probe(
+            Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST, self._shift_stamps
+        )
         gone = threading.Event()
         media.connect("unprepared", lambda *_: gone.set())
         threading.Thread(target=self._send, args=(source, gone), daemon=True).start()
@@ -80,7 +84,7 @@ class Mount(GstRtspServer.RTSPMediaFactory):
             payload, key, delay = units[number % len(units)]
             if not self.stalled:
                 buffer = Gst.Buffer.new_wrapped(self._spoilt(payload))
-                stamp = round(max(0.0, first_s + count / self.fps + self.clock_shift_s) * 1e9)
+                stamp = round((first_s + count / self.fps) * 1e9)
                 buffer.pts, buffer.dts = stamp + delay, stamp
                 if not key:
                     buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
@@ -90,12 +94,33 @@ class Mount(GstRtspServer.RTSPMediaFactory):
             count += 1
             number += 1
 
+    def _shift_stamps(self, pad: Gst.Pad, probe: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        if not self.clock_shift_s:
+            return Gst.PadProbeReturn.OK
+        if probe.type & Gst.PadProbeType.BUFFER:
+            pad.get_peer().chain(self._shifted(probe.get_buffer()))
+            return Gst.PadProbeReturn.DROP
+        packets, shifted = probe.get_buffer_list(), Gst.BufferList.new()
+        for i in range(packets.length()):
+            shifted.insert(-1, self._shifted(packets.get(i)))
+        pad.get_peer().chain_list(shifted)
+        return Gst.PadProbeReturn.DROP
+
+    def _shifted(self, packet: Gst.Buffer) -> Gst.Buffer:
+        """The RTP packet with another time stamp, which its header has at bytes 4 to 7."""
+        content = bytearray(packet.extract_dup(0, packet.get_size()))
+        (stamp,) = struct.unpack_from(">I", content, 4)
+        struct.pack_into(">I", content, 4, (stamp + round(90_000 * self.clock_shift_s)) % 2**32)
+        shifted = Gst.Buffer.new_wrapped(bytes(content))
+        shifted.pts, shifted.dts = packet.pts, packet.dts
+        return shifted
+
     def _spoilt(self, payload: bytes) -> bytes:
         if time.monotonic() > self.corrupt_until:
             return payload
         changed = bytearray(payload)
         for _ in range(max(4, len(payload) // 50)):
-            changed[random.randrange(min(40, len(changed) - 1), len(changed))] ^= 0xFF
+            changed[random.randrange(4, len(changed))] ^= 0xFF
         return bytes(changed)
 
 

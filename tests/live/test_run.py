@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +25,12 @@ from rtsp_server import Mount, RtspServer, free_port, why_not
 from pipeline import plugins
 from pipeline.live.run import Run
 from pipeline.live.settings import load_run_config
+from storage.errors import GalleryNotFound
 from storage.gallery import Gallery
 from storage.records import GalleryFilter, TrackletRecord
 
 PROGRAM = Path(painted_detector.__file__)
+Start = Callable[..., subprocess.Popen[str]]
 FPS = 10
 # Half of the time somebody walks through, half of the time nobody is there.
 WALK, PAUSE = 40, 40
@@ -111,20 +114,34 @@ def until(true: Callable[[], Any], within_s: float, what: str) -> Any:
     raise AssertionError(f"not within {within_s} s: {what}")
 
 
-def start(config: Path, gallery: Path, *more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """`run_pipeline.py run` in a process of its own."""
-    command = [sys.executable, str(PROGRAM), "run", "--config", str(config), "--gallery", str(gallery), *more]
-    return subprocess.Popen(
-        [*command, *(() if "--listen" in more else ("--listen", "off")), "--show", "json"],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})},
-    )  # fmt: skip
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `run_pipeline.py run` in a process of its own; none of them outlives the test."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def go(config: Path, gallery: Path, listen: str = "off", **env: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(PROGRAM), "run", "--config", str(config), "--gallery", str(gallery)]
+        command += ["--listen", listen, "--show", "json"]
+        environment = {**os.environ, **env}
+        begun.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+        return begun[-1]
+
+    yield go
+    for process in begun:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def listed(folder: Path) -> list[TrackletRecord]:
     if not (folder / "gallery.json").exists():
         return []
-    with Gallery.open(folder, read_only=True) as gallery:
-        return list(gallery.tracklets())
+    try:
+        with Gallery.open(folder, read_only=True) as gallery:
+            return list(gallery.tracklets())
+    except GalleryNotFound:  # still being made
+        return []
 
 
 def test_a_person_in_view_is_found_early_and_refined_under_the_same_id(
@@ -167,7 +184,9 @@ def test_a_broken_stream_comes_back_as_the_same_source_with_a_gap(
         (gap, *_) = until(gallery.gaps, 20, "a gap")
         assert gap.end is None
         server.start()
-        until(lambda: all(g.end is not None for g in gallery.gaps()) and len(gallery.gaps()) == 2, 20, "its end")
+        until(
+            lambda: all(g.end is not None for g in gallery.gaps()) and len(gallery.gaps()) == 2, 20, "its end"
+        )
         assert all(g.end is not None and 2.0 < g.end - g.start < 25 for g in gallery.gaps())
         before = [c.frames_analysed for c in run.status.cameras]
         until(
@@ -199,7 +218,7 @@ def test_recordings_beside_live_cameras_lose_nothing_and_end(
             assert again.status.cameras[1].state == "ended"
 
 
-def test_recordings_alone_end_the_run(tmp_path: Path) -> None:
+def test_recordings_alone_end_the_run(tmp_path: Path, start: Start) -> None:
     recording = walk(tmp_path / "recorded.mp4", BLUE, RED)
     config = write_config(tmp_path, [{"name": "recorded", "uri": str(recording)}])
     process = start(config, tmp_path / "g")
@@ -208,7 +227,9 @@ def test_recordings_alone_end_the_run(tmp_path: Path) -> None:
     assert len(listed(tmp_path / "g")) == 1
 
 
-def test_killed_at_any_moment_it_leaves_nothing_half_written(tmp_path: Path, server: RtspServer) -> None:
+def test_killed_at_any_moment_it_leaves_nothing_half_written(
+    tmp_path: Path, server: RtspServer, start: Start
+) -> None:
     config = write_config(tmp_path, cameras(server, "red", "green"))
     folder, seen = tmp_path / "g", 0
     for wait_s in (0.0, 1.3, 2.6):
@@ -240,7 +261,7 @@ def test_killed_at_any_moment_it_leaves_nothing_half_written(tmp_path: Path, ser
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_ends_within_ten_seconds_and_keeps_who_is_in_view(
-    tmp_path: Path, server: RtspServer, number: signal.Signals
+    tmp_path: Path, server: RtspServer, start: Start, number: signal.Signals
 ) -> None:
     dead = {"name": "dead", "uri": f"rtsp://127.0.0.1:{free_port()}/nobody"}
     config = write_config(tmp_path, [*cameras(server, "red"), dead])
@@ -288,42 +309,33 @@ def test_the_oldest_make_room_when_that_is_asked_for(
         until(lambda: gallery.counts()["tracklets"], 30, "newer ones")
 
 
-def test_a_camera_is_read_into_a_gallery_by_one_process(tmp_path: Path, server: RtspServer) -> None:
+def test_a_camera_is_read_into_a_gallery_by_one_process(
+    tmp_path: Path, server: RtspServer, start: Start
+) -> None:
     config = write_config(tmp_path, cameras(server, "red"))
     first = start(config, tmp_path / "g")
-    try:
-        until(lambda: listed(tmp_path / "g"), 40, "a tracklet")
-        second = start(config, tmp_path / "g")
-        _, said = second.communicate(timeout=60)
-        assert second.returncode == 2
-        assert "camera 'red' is being read into" in said
-        assert first.poll() is None
-    finally:
-        first.kill()
-        first.communicate()
+    until(lambda: listed(tmp_path / "g"), 40, "a tracklet")
+    second = start(config, tmp_path / "g")
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "camera 'red' is being read into" in said
+    assert first.poll() is None
 
 
-def test_no_password_is_seen_anywhere(tmp_path: Path, mounts: list[Mount]) -> None:
-    port = free_port()
+def test_no_password_is_seen_anywhere(tmp_path: Path, mounts: list[Mount], start: Start) -> None:
     with RtspServer(mounts, user="viewer", password="hunter2-secret") as server:
         good = {"name": "good", "uri": server.uri("red", "viewer:${RETRACE_TEST_PASSWORD}")}
         bad = {"name": "bad", "uri": server.uri("green", "viewer:wrong-secret") + "?token=query-secret"}
         config = write_config(tmp_path, [good, bad])
-        process = start(
-            config, tmp_path / "g", "--listen", f"127.0.0.1:{port}",
-            env={"RETRACE_TEST_PASSWORD": "hunter2-secret"},
-        )  # fmt: skip
-        try:
-            until(lambda: listed(tmp_path / "g"), 40, "a tracklet")
-            pages = "".join(
-                subprocess.run(
-                    ["curl", "-s", f"http://127.0.0.1:{port}/{page}"], capture_output=True, text=True, check=True
-                ).stdout
-                for page in ("metrics", "healthz")
-            )
-        finally:
-            process.send_signal(signal.SIGTERM)
-            _, logged = process.communicate(timeout=20)
+        address = f"127.0.0.1:{free_port()}"
+        process = start(config, tmp_path / "g", address, RETRACE_TEST_PASSWORD="hunter2-secret")
+        until(lambda: listed(tmp_path / "g"), 40, "a tracklet")
+        pages = ""
+        for page in ("metrics", "healthz"):
+            with urllib.request.urlopen(f"http://{address}/{page}", timeout=10) as answer:
+                pages += answer.read().decode()
+        process.send_signal(signal.SIGTERM)
+        _, logged = process.communicate(timeout=20)
     assert 'retrace_failures_total{camera="bad"' in pages
     assert "stream failed" in logged
     stored = b"".join(file.read_bytes() for file in (tmp_path / "g").rglob("*") if file.is_file())
@@ -354,7 +366,7 @@ def test_masks_and_regions_hold_for_all_that_is_kept(
                 assert ((boxes[:, 0] + boxes[:, 2]) / 2).max() <= 160
 
 
-def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
+def test_logs_are_one_json_object_a_line(tmp_path: Path, start: Start) -> None:
     config = write_config(tmp_path, [{"name": "dead", "uri": f"rtsp://127.0.0.1:{free_port()}/nobody"}])
     process = start(config, tmp_path / "g")
     assert process.stderr is not None

@@ -53,6 +53,25 @@ def tracklet(track_id: int = 0, embedding: np.ndarray | None = None, **changes: 
     return NewTracklet(**(values | changes))
 
 
+def version(track_id: int, num_frames: int, **changes: Any) -> NewTracklet:
+    """The first `num_frames` frames of a track; every length looks different."""
+    top_left = np.arange(num_frames, dtype=np.float32)[:, None] * [1.0, 0.5] + 20.25
+    num_crops = 1 + num_frames % min(16, num_frames)
+    values = {
+        "frame_indices": 5 + np.arange(num_frames, dtype=np.int32),
+        "timestamps": 1000.0 + track_id + np.arange(num_frames) / 10,
+        "xyxy": np.hstack([top_left, top_left + 30.0]).astype(np.float32),
+        "confidence": np.full(num_frames, 0.5, np.float32),
+        "quality": num_frames / 1000,
+        "crops": tuple(JPEG % (num_frames, track_id) + b"x" * number for number in range(num_crops)),
+        "crop_positions": np.arange(num_crops, dtype=np.int32),
+        "thumbnail": num_crops - 1,
+        "finished": False,
+    }
+    vector = random_vectors(1, seed=1000 * track_id + num_frames)[0]
+    return tracklet(track_id, vector, **(values | changes))
+
+
 def fill(gallery: Gallery, count: int, *, camera: str = "door", first: int = 0) -> list[int]:
     """`count` tracklets with tracks numbered from `first` on; returns their ids."""
     source = gallery.begin_source(camera, f"{camera}.mp4", f"fingerprint of {camera}", 1000.0, "settings")

@@ -159,6 +159,42 @@ def test_a_disk_that_the_database_fills() -> None:
             assert [record.id for record in gallery.tracklets()] == ids
 
 
+@pytest.mark.parametrize("batch", [20, 1000])
+def test_a_full_disk_gets_room_by_deleting_the_oldest(batch: int) -> None:
+    """Not even the log has room for the deletion of one row."""
+    with small_disk("4m") as disk, Gallery.open(disk / "gallery", create=True) as gallery:
+        source = gallery.begin_source("door", "a", "f", 0.0, "s").id
+        gallery.finish_source(source, {"text": "x" * 300_000})  # in the log, not yet in the database file
+        with pytest.raises(GalleryFull):
+            add_until_full(gallery, source)
+        with pytest.raises(OSError, match="No space"):
+            fill_up(disk / "ballast")
+        assert gallery.free_bytes() == 0
+        stored = gallery.counts()["tracklets"]
+        while oldest := gallery.oldest_tracklets(batch):
+            assert gallery.delete_tracklets(oldest) == len(oldest)
+            stored -= len(oldest)
+            records = list(gallery.tracklets())
+            assert len(records) == stored == gallery.counts()["embeddings"]
+            assert used_by(gallery) == sorted(f"{r.id}{end}" for r in records for end in (".jpg", ".mjpeg"))
+        assert (gallery.folder / "gallery.db-wal").stat().st_size == 0  # merged as soon as there was room
+        assert gallery.free_bytes() > 1_000_000
+        assert gallery.add_tracklets(source, [tracklet(5000)], SPEC)
+
+
+def test_the_log_of_a_full_disk_is_merged_later() -> None:
+    with small_disk("3m") as disk, Gallery.open(disk / "gallery", create=True) as gallery:
+        source = gallery.begin_source("door", "a", "f", 0.0, "s").id
+        gallery.finish_source(source, {"text": "x" * 300_000})  # in the log, not yet in the database file
+        with pytest.raises(OSError, match="No space"):
+            fill_up(disk / "ballast")
+        assert not gallery._database.merge_log()
+        assert len(gallery.sources()[0].counts["text"]) == 300_000
+        (disk / "ballast").unlink()
+        assert gallery._database.merge_log()
+        assert (gallery.folder / "gallery.db-wal").stat().st_size == 0
+
+
 def test_no_room_for_a_new_gallery() -> None:
     with small_disk("40k") as disk:
         with pytest.raises(GalleryFull, match="no space left"):

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from storage.database import migrate, schema
 from storage.database.engine import Database, open_postgresql, open_sqlite
+from storage.errors import OlderSchema
+from tests.storage.making import OTHER, SPEC, Place, fill, random_vectors, tracklet, version
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -90,4 +94,67 @@ def test_running_the_migrations_again_changes_nothing(empty: Database) -> None:
     for _ in range(2):
         with empty.migrating() as connection:
             migrate.upgrade(connection)
+    empty.close()
+
+
+def to_version(database: Database, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS).replace("%", "%%"))
+    with database.migrating() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, version)
+
+
+def made_with_first_schema(place: Place) -> list[int]:
+    """A filled gallery whose database is as the first schema has it."""
+    with place.create() as gallery:
+        ids = fill(gallery, 5)
+        new = gallery.begin_generation(OTHER).id
+        gallery.add_embeddings(new, ids[:4], random_vectors(4, dimension=8))
+        gallery.delete_tracklets(ids[4:])
+        gallery.finish_source(gallery.sources()[0].id, {"frames": 9})
+        gallery.search(random_vectors(1), SPEC, 3)
+        to_version(gallery._database, "0001")
+    return ids[:4]
+
+
+def test_a_gallery_of_the_first_schema_is_upgraded_with_all_it_holds(place: Place) -> None:
+    ids = made_with_first_schema(place)
+    with pytest.raises(OlderSchema, match="has schema 0001, older than"):
+        place.open(read_only=True)
+    with place.open() as gallery:
+        assert [record.id for record in gallery.tracklets()] == ids
+        for record in gallery.tracklets():
+            assert record.finished
+            assert gallery.crops(record.id) == list(tracklet(record.track_id).crops)
+            assert record.thumbnail.name == f"{record.id}.jpg"
+        (source,) = gallery.sources()
+        assert (source.status, source.counts, source.live, source.end) == (
+            "complete",
+            {"frames": 9},
+            False,
+            None,
+        )
+        assert [generation.num_embeddings for generation in gallery.generations()] == [4, 4]
+        assert gallery.search(tracklet(2).embedding[None], SPEC, 1)[0][0].record.id == ids[2]
+        assert gallery.gaps() == gallery.watching.alerts() == gallery.watching.watches() == []
+        assert gallery.sweep(grace_s=0.0) == {"files_removed": 0, "tracklets_without_crops": 0}
+        assert gallery.watching.unmatched_embeddings(9)[1] == []  # the archive raises no alerts
+        longer = version(0, 30)
+        assert gallery.add_tracklets(source.id, [longer], SPEC) == ids[:1]
+        assert gallery.crops(ids[0]) == list(longer.crops)
+        assert gallery.missing_embeddings(2) == ids[:1]
+        assert [arrival.tracklet_id for arrival in gallery.watching.unmatched_embeddings(9)[1]] == ids[:1]
+        assert fill(gallery, 1, first=50)[0] > max(ids) + 1  # numbers go on where they were
+
+
+def test_downgraded_and_upgraded_is_as_it_was(empty: Database) -> None:
+    with empty.migrating() as connection:
+        migrate.upgrade(connection)
+        newest = described(connection)
+    to_version(empty, "0001")
+    with empty.migrating() as connection:
+        assert described(connection) != newest
+        migrate.upgrade(connection)
+        assert described(connection) == newest
     empty.close()

@@ -8,29 +8,11 @@ import numpy as np
 import pytest
 
 from storage import intake
+from storage.errors import GalleryDamaged
 from storage.gallery import Gallery
 from storage.media import MediaFolder
 from storage.records import GalleryFilter, NewTracklet
-from tests.storage.making import JPEG, OTHER, SPEC, Place, fill, random_vectors, tracklet
-
-
-def version(track_id: int, num_frames: int, **changes: Any) -> NewTracklet:
-    """The first `num_frames` frames of a track; every length looks different."""
-    top_left = np.arange(num_frames, dtype=np.float32)[:, None] * [1.0, 0.5] + 20.25
-    num_crops = 1 + num_frames % min(16, num_frames)
-    values = {
-        "frame_indices": 5 + np.arange(num_frames, dtype=np.int32),
-        "timestamps": 1000.0 + track_id + np.arange(num_frames) / 10,
-        "xyxy": np.hstack([top_left, top_left + 30.0]).astype(np.float32),
-        "confidence": np.full(num_frames, 0.5, np.float32),
-        "quality": num_frames / 1000,
-        "crops": tuple(JPEG % (num_frames, track_id) + b"x" * number for number in range(num_crops)),
-        "crop_positions": np.arange(num_crops, dtype=np.int32),
-        "thumbnail": num_crops - 1,
-        "finished": False,
-    }
-    vector = random_vectors(1, seed=1000 * track_id + num_frames)[0]
-    return tracklet(track_id, vector, **(values | changes))
+from tests.storage.making import OTHER, SPEC, Place, fill, random_vectors, version
 
 
 def source_of(gallery: Gallery) -> int:
@@ -149,6 +131,19 @@ def test_other_generations_are_embedded_again(gallery: Gallery) -> None:
     assert gallery.missing_embeddings(1) == []
 
 
+def test_an_embedding_of_crops_that_were_replaced_meanwhile_is_left_out(gallery: Gallery) -> None:
+    source = source_of(gallery)
+    ids = gallery.add_tracklets(source, [version(number, 20) for number in range(4)], SPEC)
+    new = gallery.begin_generation(OTHER).id
+    frames = gallery.num_frames([*ids, 999])
+    assert frames == dict.fromkeys(ids, 20)
+    gallery.add_tracklets(source, [version(1, 21)], SPEC)
+    gallery.delete_tracklets(ids[3:])
+    assert gallery.add_embeddings(new, ids, random_vectors(4, dimension=8), frames) == 2
+    assert gallery.missing_embeddings(new) == ids[1:2]
+    np.testing.assert_allclose(gallery.embedding(ids[2], new), random_vectors(4, dimension=8)[2], atol=1e-3)
+
+
 def test_a_reader_that_comes_between_row_and_file(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the row named are gone when they are opened."""
     source = source_of(gallery)
@@ -163,6 +158,27 @@ def test_a_reader_that_comes_between_row_and_file(gallery: Gallery, monkeypatch:
 
     monkeypatch.setattr(MediaFolder, "read", refine_before_reading)
     assert gallery.crops(first) == list(version(0, 40).crops)
+
+
+def test_a_thumbnail_that_is_replaced_while_it_is_read(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(gallery)
+    (first,) = gallery.add_tracklets(source, [version(0, 20)], SPEC)
+    read = MediaFolder.read_thumbnail
+    lengths = iter([30])
+
+    def refine_before_reading(*arguments: Any) -> bytes:
+        if (longer := next(lengths, None)) is not None:
+            gallery.add_tracklets(source, [version(0, longer)], SPEC)
+        return read(*arguments)
+
+    monkeypatch.setattr(MediaFolder, "read_thumbnail", refine_before_reading)
+    given = version(0, 30)
+    assert gallery.thumbnail(first) == given.crops[given.thumbnail]
+    gallery.tracklet(first).thumbnail.unlink()
+    with pytest.raises(GalleryDamaged, match=r"\.1\.jpg is missing"):
+        gallery.thumbnail(first)
 
 
 def test_a_refinement_that_fails_leaves_the_old_version(

@@ -73,6 +73,28 @@ def test_removing_and_reading_back(tmp_path: Path) -> None:
         index.write(tmp_path / "none" / "x.faiss")
 
 
+def test_vectors_are_exchanged_where_they_lie(tmp_path: Path) -> None:
+    vectors = random_vectors(60, dimension=8)
+    ids = np.random.default_rng(1).permutation(np.arange(50)) + 100
+    index = VectorIndex(8)
+    index.add(ids, vectors[:50])
+    changed = np.array([149, 100, 120])
+    index.replace(changed, vectors[50:53])
+    index.replace(np.zeros(0, np.int64), vectors[:0])
+    expected = {int(number): vector for number, vector in zip(ids, vectors[:50], strict=True)}
+    expected |= dict(zip(changed.tolist(), vectors[50:53], strict=True))
+    index.write(tmp_path / "a.faiss")
+    for each in (index, VectorIndex.read(tmp_path / "a.faiss", 8)):
+        assert each.ids.tolist() == ids.tolist()
+        np.testing.assert_array_equal(each.vectors(ids), [expected[int(number)] for number in ids])
+        assert each.search(vectors[50:53], 1)[1][0].tolist() == [100]
+        each.replace(changed[:1], vectors[53:54])
+        assert each.search(vectors[53:54], 1)[0][0].tolist() == [149]
+        each.remove(np.array([149]))
+        assert each.search(vectors[53:54], 1)[0][0].tolist() != [149]
+        assert len(each) == 49
+
+
 def test_an_empty_index_finds_nothing() -> None:
     index = VectorIndex(4)
     assert [ids.tolist() for ids, _ in index.search(unit(np.ones((2, 4))), 3)] == [[], []]
