@@ -144,7 +144,7 @@ class LiveCamera:
             if not self._within_hours():
                 self._rest()
                 continue
-            self.status.state, self.status.detail = "connecting", ""
+            self.status.state = "connecting"  # the reason of the last failure stays until it streams
             try:
                 self._read()
                 continue
@@ -175,7 +175,7 @@ class LiveCamera:
     def _opened(self) -> None:
         self.clock.connected()
         self.status.connections += 1
-        self.status.state = "streaming"
+        self.status.state, self.status.detail = "streaming", ""
 
     def _receive(self, picture: Picture) -> None:
         status = self.status

@@ -43,9 +43,9 @@ def run(
     from contextlib import ExitStack
 
     from pipeline.embedding import on_device, settings_of
-    from pipeline.live.health import HealthServer
+    from pipeline.live.health import HealthServer, parse_address
     from pipeline.live.logs import LogHooks, interactive, json_handler, logging_to
-    from pipeline.live.run import Run
+    from pipeline.live.run import Run, open_cameras
     from pipeline.live.settings import load_run_config
     from pipeline.live.state_log import StateLog
     from pipeline.live.terminal import LiveView, NewsHandler
@@ -59,6 +59,10 @@ def run(
         )
     stop = threading.Event()
     _stop_on_signals(stop, settings.live.stop_s + _GRACE_S)
+    if listen != "off":
+        parse_address(listen)
+    if not gallery.exists():
+        open_cameras(settings)  # wrong input must not leave an empty gallery behind
     as_view = show is Show.view or (show is Show.auto and interactive())
     with ExitStack() as stack:
         opened = stack.enter_context(

@@ -52,6 +52,7 @@ class LiveRun:
         self._tracker: Tracker | None = None
         self._shape: tuple[int, ...] = ()
         self._last_id = self._first_id = 0
+        self._index = -1
         self._seen = self._noted = monotonic()
         self._gap: int | None = None  # the one that lasts
         self.record: SourceRecord | None = None
@@ -78,6 +79,10 @@ class LiveRun:
 
     def track(self, frame: Frame, detections: Detections, writer: Writer) -> None:
         """Follow the persons of the next frame."""
+        if frame.index < self._index:  # the reader's count was full and began anew
+            self.end(writer)
+            self.record = None
+        self._index = frame.index
         record = self.record or self._begin(frame, writer)
         height, width = frame.image.shape[:2]
         if self._tracker is None or frame.image.shape != self._shape:

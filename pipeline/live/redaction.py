@@ -31,19 +31,17 @@ def redact(uri: str) -> str:
     scheme = _SCHEME.match(uri)
     if scheme is None:
         return re.sub(r"\S+:\S*@", f"{HIDDEN}@", uri) if "@" in uri else uri
-    rest = uri[scheme.end() :]
-    shown = ""
-    last = rest.rfind("@", 0, _end_of_user(rest))
-    if last >= 0:
-        shown, rest = f"{HIDDEN}@", rest[last + 1 :]
+    authority, rest = _split(uri[scheme.end() :])
+    if "@" in rest:
+        return f"{scheme[1]}://{HIDDEN}"  # a password with an unencoded / ? or #: who knows where it ends
+    _, at, host = authority.rpartition("@")
     rest, has_fragment, _ = rest.partition("#")
-    rest, has_query, query = rest.partition("?")
-    host, slash, path = rest.partition("/")
+    path, has_query, query = rest.partition("?")
     path = _TOKEN.sub(HIDDEN, _NAMED_SECRET.sub(rf"\1{HIDDEN}", path))
     values = "&".join(_without_value(part) for part in query.split("&"))
     return (
-        f"{scheme[1]}://{shown}{host}{slash}{path}"
-        f"{f'?{values}' if has_query else ''}{f'#{HIDDEN}' if has_fragment else ''}"
+        f"{scheme[1]}://{HIDDEN + at if at else ''}{host}{path}"
+        f"{has_query}{values}{has_fragment and f'#{HIDDEN}'}"
     )
 
 
@@ -58,7 +56,7 @@ def expand(uri: str) -> str:
     """
     scheme = _SCHEME.match(uri)
     first = scheme.end() if scheme else len(uri)
-    end_of_user = uri.rfind("@", first, first + _end_of_user(uri[first:])) if scheme else -1
+    end_of_user = uri.rfind("@", first, first + len(_split(uri[first:])[0]))
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
@@ -78,18 +76,13 @@ def reason(error: BaseException) -> str:
     return words if isinstance(words, str) and "://" not in words else type(error).__name__
 
 
-def _end_of_user(rest: str) -> int:
-    """Where the search for the @ that ends the user info stops.
-
-    A password with an unencoded / ? or # is the user's mistake; it must not be shown either.
-    """
-    plain = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    host, colon, port = plain.partition(":")
-    if "@" in plain or not colon or port.isdigit() or host.startswith("["):
-        return len(plain)
-    return len(rest)
+def _split(rest: str) -> tuple[str, str]:
+    """`user:password@host:port`, and what comes after it."""
+    end = next((i for i, sign in enumerate(rest) if sign in "/?#"), len(rest))
+    return rest[:end], rest[end:]
 
 
 def _without_value(part: str) -> str:
+    """`name=***` of a part of a query."""
     name, equals, _ = part.partition("=")
     return f"{name}={HIDDEN}" if equals else HIDDEN if part else ""

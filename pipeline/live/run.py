@@ -25,13 +25,14 @@ from pipeline.live.claims import claim_cameras
 from pipeline.live.hours import Hours
 from pipeline.live.live_run import LiveRun
 from pipeline.live.motion import MotionGate
+from pipeline.live.redaction import expand
 from pipeline.live.room import Room
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.status import CameraStatus, RunStatus
 from pipeline.live.supply import Supply
 from pipeline.source_run import CameraRun, Detector, detect
 from pipeline.types import Detections, Frame
-from pipeline.video import SourceSpec, is_stream
+from pipeline.video import Source, SourceSpec, is_stream
 from pipeline.writing import Writer
 from storage.gallery import Gallery
 
@@ -76,13 +77,7 @@ class Run:
         self._config = config = config.model_copy(update={"batch": batch})
         self._gallery, self._hooks = gallery, hooks or Hooks()
         self._wake = threading.Event()
-        sources = open_sources(
-            [
-                SourceSpec(c.name, c.uri, c.start.timestamp() if c.start else None)
-                for c in _recordings(config)
-            ],
-            config,
-        )
+        sources = open_cameras(config)
         self.embedder = SharedEmbedder(build_embedder(config.embedder))
         require_current(gallery, self.embedder.spec)
         if self.embedder.fallback:
@@ -95,7 +90,7 @@ class Run:
         for status in recorded:
             if any(run.source.camera == status.name for run in self._recordings):
                 status.state = "waiting"
-        self._live = [self._live_run(camera) for camera in config.cameras if is_stream(camera.uri)]
+        self._live = [self._live_run(camera) for camera in config.cameras if is_stream(expand(camera.uri))]
         by_name = {s.name: s for s in [*recorded, *(run.status for run in self._live)]}
         self.status = RunStatus(time(), [by_name[camera.name] for camera in config.cameras])
 
@@ -192,8 +187,22 @@ class Run:
         return LiveRun(self._gallery, reader, camera, config, shaped, gaps)
 
 
+def open_cameras(config: RunConfig) -> list[Source]:
+    """Open every recording of a run, and check the addresses of the streams; needs no gallery.
+
+    Raises:
+        pipeline.video.VideoSourceError: a recording cannot be read.
+        ValueError: a camera's address asks for an environment variable that is not there.
+    """
+    specs = [
+        SourceSpec(camera.name, expand(camera.uri), camera.start.timestamp() if camera.start else None)
+        for camera in _recordings(config)
+    ]
+    return open_sources(specs, config)
+
+
 def _recordings(config: RunConfig) -> list[CameraSettings]:
-    return [camera for camera in config.cameras if not is_stream(camera.uri)]
+    return [camera for camera in config.cameras if not is_stream(expand(camera.uri))]
 
 
 class _RecordingHooks(Hooks):

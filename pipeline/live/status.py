@@ -53,7 +53,7 @@ class CameraStatus:
         name: of the camera.
         uri: without credentials.
         state: what it is doing.
-        detail: why it waits or has failed, "" otherwise; without credentials.
+        detail: why it waits, connects again or has failed, "" otherwise; without credentials.
         width, height: of its pictures in pixels, 0 before the first.
         codec: such as "h264", "" before the first picture.
         pictures_read: decoded so far.

@@ -39,8 +39,15 @@ def mounts(videos: dict[str, Path]) -> list[Mount]:
     return [Mount.of(name, videos[name]) for name in ("h264", "h265")]
 
 
+@pytest.fixture(scope="session")
+def calm(mounts: list[Mount]) -> Iterator[RtspServer]:
+    """The same for tests that only read."""
+    with RtspServer(mounts) as server:
+        yield server
+
+
 @pytest.fixture
 def rtsp(mounts: list[Mount]) -> Iterator[RtspServer]:
-    """A server with the cameras "h264" and "h265"."""
+    """A server with the cameras "h264" and "h265", to be killed, stalled and spoilt."""
     with RtspServer(mounts) as server:
         yield server

@@ -42,9 +42,9 @@ def failure(uri: str, **options: object) -> StreamError:
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_rtsp_gives_every_picture_in_order(rtsp: RtspServer, codec: str, transport: str) -> None:
+def test_rtsp_gives_every_picture_in_order(calm: RtspServer, codec: str, transport: str) -> None:
     begin = time.monotonic()
-    pictures = read(rtsp.uri(codec), 15, transport=transport)
+    pictures = read(calm.uri(codec), 15, transport=transport)
     assert pictures[0].arrival - begin < 1.5
     assert {(p.width, p.height, p.codec) for p in pictures} == {
         (320, 192, {"h265": "hevc"}.get(codec, codec))
@@ -57,8 +57,8 @@ def test_rtsp_gives_every_picture_in_order(rtsp: RtspServer, codec: str, transpo
     np.testing.assert_allclose(np.diff(stamps), 0.1, atol=0.002)
 
 
-def test_brightness_and_colours_are_those_of_the_picture(rtsp: RtspServer) -> None:
-    picture = read(rtsp.uri("h264"), 1)[0]
+def test_brightness_and_colours_are_those_of_the_picture(calm: RtspServer) -> None:
+    picture = read(calm.uri("h264"), 1)[0]
     rgb, grey = picture.rgb(), picture.luma()
     assert (rgb.shape, rgb.dtype, grey.shape, grey.dtype) == ((192, 320, 3), np.uint8, (192, 320), np.uint8)
     assert not grey.flags.owndata  # no copy
@@ -71,14 +71,14 @@ def test_brightness_and_colours_are_those_of_the_picture(rtsp: RtspServer) -> No
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_arrivals_and_sender_reports_tell_when_a_picture_was_sent(rtsp: RtspServer, codec: str) -> None:
+def test_arrivals_and_sender_reports_tell_when_a_picture_was_sent(calm: RtspServer, codec: str) -> None:
     pictures, reported = [], 0
-    for picture in islice(read_pictures(StreamSpec(rtsp.uri(codec)), threading.Event()), 120):
+    for picture in islice(read_pictures(StreamSpec(calm.uri(codec)), threading.Event()), 120):
         pictures.append(picture)
         reported += picture.sender_time is not None
         if reported == 10:
             break
-    sent, utc = rtsp.sent(codec), time.time() - time.monotonic()
+    sent, utc = calm.sent(codec), time.time() - time.monotonic()
 
     def after_sending(at: float, picture: Picture) -> float:
         number = number_in(picture.luma())
@@ -202,8 +202,8 @@ def test_another_resolution_in_mid_stream(rtsp: RtspServer, videos: dict[str, Pa
     )  # fmt: skip
 
 
-def test_what_is_not_there(rtsp: RtspServer) -> None:
-    assert failure(rtsp.uri("nothing")).kind == "not found"
+def test_what_is_not_there(calm: RtspServer) -> None:
+    assert failure(calm.uri("nothing")).kind == "not found"
     assert failure(f"rtsp://127.0.0.1:{free_port()}/x").kind == "refused"
     assert failure("http://no-such-host.invalid/x").kind == "open"
     assert failure("/etc/passwd").kind == "open"
