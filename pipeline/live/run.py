@@ -25,10 +25,11 @@ from pipeline.live.claims import claim_cameras
 from pipeline.live.hours import Hours
 from pipeline.live.live_run import LiveRun
 from pipeline.live.motion import MotionGate
-from pipeline.live.redaction import expand
+from pipeline.live.redaction import expand, redact
 from pipeline.live.room import Room
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.status import CameraStatus, RunStatus
+from pipeline.live.stream import is_live
 from pipeline.live.supply import Supply
 from pipeline.source_run import CameraRun, Detector, detect
 from pipeline.types import Detections, Frame
@@ -192,8 +193,15 @@ def open_cameras(config: RunConfig) -> list[Source]:
 
     Raises:
         pipeline.video.VideoSourceError: a recording cannot be read.
-        ValueError: a camera's address asks for an environment variable that is not there.
+        ValueError: a camera's address is of no kind that can be read, or asks for an environment variable
+            that is not there.
     """
+    for camera in config.cameras:
+        if is_stream(expand(camera.uri)) and not is_live(expand(camera.uri)):
+            raise ValueError(
+                f"camera '{camera.name}': {redact(camera.uri)} is no stream that can be read; give rtsp://, "
+                "http(s):// or a webcam's number, or a file, folder or glob"
+            )
     specs = [
         SourceSpec(camera.name, expand(camera.uri), camera.start.timestamp() if camera.start else None)
         for camera in _recordings(config)
