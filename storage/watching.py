@@ -67,10 +67,10 @@ class WatchList:
             with their embeddings (N, D) of norm 1.
         """
         with self._database.reading() as connection:
-            current = generations.with_status(connection, "current")
+            current = generations.current(connection)
             if current is None:
                 return AlertCursor(0, 0, None), [], np.zeros((0, 0), np.float32)
-            return alerts.unmatched(connection, current, limit)
+            return alerts.unmatched(connection, *current, limit)
 
     def record_alerts(self, cursor: AlertCursor, matches: Iterable[Match], now: float) -> list[int]:
         """Makes alerts and notes, in the same transaction, what was compared.

@@ -12,7 +12,7 @@ from storage.database import cursors, encoding, tracklets
 from storage.database.schema import AnySelect, alerts, embeddings, sources, watches
 from storage.database.schema import tracklets as tracklet_rows
 from storage.database.tracklets import ThumbnailPath
-from storage.records import Float32Array, Generation
+from storage.records import EmbedderSpec, Float32Array
 from storage.watch_records import Alert, AlertCursor
 
 Match = tuple[int, int, float]
@@ -35,21 +35,21 @@ class Arrival(NamedTuple):
 
 
 def unmatched(
-    connection: sa.Connection, generation: Generation, limit: int
+    connection: sa.Connection, generation_id: int, spec: EmbedderSpec, limit: int
 ) -> tuple[AlertCursor, list[Arrival], Float32Array]:
     """Up to `limit` embeddings (N, D) behind the cursor, in the order in which they came."""
-    reached = cursors.position(connection, generation.id)
+    reached = cursors.position(connection, generation_id)
     seen = (tracklet_rows.c.id, sources.c.camera, tracklet_rows.c.start, tracklet_rows.c.end)
     statement = (
         sa.select(embeddings.c.seq, embeddings.c.vector, *seen)
         .select_from(embeddings.join(tracklet_rows).join(sources))
-        .where(embeddings.c.generation_id == generation.id, embeddings.c.seq > reached)
+        .where(embeddings.c.generation_id == generation_id, embeddings.c.seq > reached)
         .order_by(embeddings.c.seq)
         .limit(limit)
     )
     rows = connection.execute(statement).all()
-    vectors = encoding.unpack_vectors([row[1] for row in rows], generation.spec.dimension)
-    cursor = AlertCursor(generation.id, rows[-1][0] if rows else reached, generation.spec)
+    vectors = encoding.unpack_vectors([row[1] for row in rows], spec.dimension)
+    cursor = AlertCursor(generation_id, rows[-1][0] if rows else reached, spec)
     return cursor, [Arrival(*row[2:]) for row in rows], vectors
 
 

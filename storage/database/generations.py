@@ -49,6 +49,12 @@ def with_status(connection: sa.Connection, status: str) -> Generation | None:
     return None if found is None else get(connection, found)
 
 
+def current(connection: sa.Connection) -> tuple[int, EmbedderSpec] | None:
+    """Id and model of the current generation, whose embeddings are not counted: quick however many."""
+    row = connection.execute(sa.select(generations).where(generations.c.status == "current")).one_or_none()
+    return None if row is None else (int(row.id), _spec(row))
+
+
 def begin(connection: sa.Connection, spec: EmbedderSpec) -> Generation:
     """The generation of `spec`; a new one has the status building."""
     identity = {
@@ -71,14 +77,13 @@ def for_new_tracklets(connection: sa.Connection, spec: EmbedderSpec) -> int:
     Raises:
         GenerationChanged: The gallery's current embeddings are by another model.
     """
-    statement = sa.select(generations).where(generations.c.status == "current")
-    row = connection.execute(statement).one_or_none()
-    if row is not None and _spec(row) == spec:
-        return int(row.id)
-    if row is not None and connection.scalar(sa.select(tracklets.c.id).limit(1)) is not None:
+    found = current(connection)
+    if found is not None and found[1] == spec:
+        return found[0]
+    if found is not None and connection.scalar(sa.select(tracklets.c.id).limit(1)) is not None:
         raise GenerationChanged(
-            f"the gallery's embeddings are by {_spec(row)}, these by {spec}: "
-            f"ingest with the embedder {row.name}, or re-index the gallery with {spec.name} first"
+            f"the gallery's embeddings are by {found[1]}, these by {spec}: "
+            f"ingest with the embedder {found[1].name}, or re-index the gallery with {spec.name} first"
         )
     fresh = begin(connection, spec).id
     _set_status(connection, fresh, "current")
@@ -165,9 +170,9 @@ def switch(connection: sa.Connection, generation_id: int, allowed_missing: int) 
             f"{lacking} tracklets have no embedding by {target.spec.name} yet ({allowed_missing} allowed): "
             "run the re-index again to embed them"
         )
-    current = with_status(connection, "current")
-    _exchange(connection, target, current)
-    kept = [generation_id] if current is None else [generation_id, current.id]
+    former = with_status(connection, "current")
+    _exchange(connection, target, former)
+    kept = [generation_id] if former is None else [generation_id, former.id]
     _delete(connection, generations.c.id.not_in(kept))
 
 
@@ -184,10 +189,10 @@ def roll_back(connection: sa.Connection) -> Generation:
     return get(connection, previous.id)
 
 
-def _exchange(connection: sa.Connection, target: Generation, current: Generation | None) -> None:
-    if current is not None:
-        cursors.carry_over(connection, target.id, current.id)
-        _set_status(connection, current.id, "previous")
+def _exchange(connection: sa.Connection, target: Generation, former: Generation | None) -> None:
+    if former is not None:
+        cursors.carry_over(connection, target.id, former.id)
+        _set_status(connection, former.id, "previous")
     _set_status(connection, target.id, "current")
     bump_revision(connection)
 

@@ -152,7 +152,10 @@ def whole(gallery: Gallery) -> list[tuple[int, int]]:
 def test_a_killed_writer_leaves_a_whole_gallery(place: Place, start_process: Start) -> None:
     with place.create() as gallery:
         rng = random.Random(4)
-        for attempt in range(4):
+        found: list[tuple[int, int]] = []
+        attempt = -1
+        while attempt < 3 or not found:  # a busy machine may not come to its first write
+            attempt += 1
             writer = start_process(
                 f"""
                 with place.open() as gallery:
@@ -170,7 +173,6 @@ def test_a_killed_writer_leaves_a_whole_gallery(place: Place, start_process: Sta
             per_attempt = [track for track, _ in found if track // 1000 == attempt]
             assert len(per_attempt) % 5 == 0  # batches are stored as a whole
             assert len({number for _, number in found}) == len(found)
-        assert found
     with place.open() as gallery:
         gallery.sweep(grace_s=0.0)
         assert gallery.sweep(grace_s=0.0) == {"files_removed": 0, "tracklets_without_crops": 0}

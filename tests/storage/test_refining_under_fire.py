@@ -76,8 +76,9 @@ def test_a_killed_refiner_leaves_a_whole_gallery(place: Place, start_process: St
     with place.create() as gallery:
         fill(gallery, 3, camera="yard", first=100)
         gallery.delete_tracklets([record.id for record in gallery.tracklets()])
-        reached = 1
-        for _ in range(5):
+        reached, num_kills = 1, 0
+        while num_kills < 5 or reached < 6:  # a busy machine may not come to its first write
+            num_kills += 1
             refiner = start_process(REFINER.replace("FIRST", str(reached)).replace("LAST", "10**6"))
             assert line(refiner) == "ready"
             time.sleep(rng.uniform(0.05, 0.4))
@@ -88,7 +89,6 @@ def test_a_killed_refiner_leaves_a_whole_gallery(place: Place, start_process: St
             assert_swept(place, gallery)
             assert assert_whole(gallery) == found
             reached = max([reached, *found.values()])
-        assert reached > 5
         assert len(found) == 12
 
 
