@@ -1,13 +1,18 @@
-"""Videos whose pictures are numbered, and a server that sends them as cameras do."""
+"""Videos, servers that send them as cameras do, and whole runs in processes of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from painted import BLUE, GREEN, RED, WHITE, Painted, numbered, paint, write_video
+from painted import BLUE, GREEN, RED, WHITE, YELLOW, Painted, numbered, paint, write_video
 from rtsp_server import Mount, RtspServer, why_not
+
+from tests.live.running import PROGRAM, walk
 
 NUM_PICTURES, FPS = 40, 10
 
@@ -51,3 +56,39 @@ def rtsp(mounts: list[Mount]) -> Iterator[RtspServer]:
     """A server with the cameras "h264" and "h265", to be killed, stalled and spoilt."""
     with RtspServer(mounts) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> list[Mount]:
+    """Cameras "red", "green" and "again", which shows the person of "red"."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("walks")
+    red, green = walk(folder / "red.mp4", RED, BLUE), walk(folder / "green.mp4", GREEN, YELLOW)
+    return [Mount.of("red", red), Mount.of("green", green), Mount.of("again", red)]
+
+
+@pytest.fixture
+def server(walks: list[Mount]) -> Iterator[RtspServer]:
+    with RtspServer(walks) as running:
+        yield running
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `run_pipeline.py run` in a process of its own; none of them outlives the test."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def go(config: Path, gallery: Path, listen: str = "off", **env: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(PROGRAM), "run", "--config", str(config), "--gallery", str(gallery)]
+        command += ["--listen", listen, "--show", "json"]
+        environment = {**os.environ, **env}
+        begun.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+        return begun[-1]
+
+    yield go
+    for process in begun:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()

@@ -3,79 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import painted_detector
 import pytest
-import yaml
-from painted import BLUE, GREEN, RED, YELLOW, Painted, paint, write_video
-from rtsp_server import Mount, RtspServer, free_port, why_not
+from painted import BLUE, RED
+from rtsp_server import Mount, RtspServer, free_port
 
 from pipeline import plugins
 from pipeline.live.run import Run
 from pipeline.live.settings import load_run_config
-from storage.errors import GalleryNotFound
 from storage.gallery import Gallery
-from storage.records import GalleryFilter, TrackletRecord
-
-PROGRAM = Path(painted_detector.__file__)
-Start = Callable[..., subprocess.Popen[str]]
-FPS = 10
-# Half of the time somebody walks through, half of the time nobody is there.
-WALK, PAUSE = 40, 40
-
-
-def walk(path: Path, top: tuple[int, int, int], trousers: tuple[int, int, int]) -> Path:
-    """A person walks through the picture in four seconds; four more show nobody."""
-    person = Painted(top, trousers, 10, 60, dx=5, last=WALK - 1)
-    pictures = [paint([person], i, 320, 192) for i in range(WALK + PAUSE)]
-    return write_video(path, pictures, FPS, bf="0")
-
-
-@pytest.fixture(scope="module")
-def mounts(tmp_path_factory: pytest.TempPathFactory) -> list[Mount]:
-    """Cameras "red", "green" and "again", which shows the person of "red"."""
-    if reason := why_not():
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("walks")
-    red, green = walk(folder / "red.mp4", RED, BLUE), walk(folder / "green.mp4", GREEN, YELLOW)
-    return [Mount.of("red", red), Mount.of("green", green), Mount.of("again", red)]
-
-
-@pytest.fixture
-def server(mounts: list[Mount]) -> Iterator[RtspServer]:
-    with RtspServer(mounts) as running:
-        yield running
-
-
-def write_config(folder: Path, cameras: list[dict[str, Any]], **more: Any) -> Path:
-    """A cameras.yaml with an embedder that needs no weights and short waits."""
-    values = {
-        "cameras": cameras,
-        "embedder": {"name": "colour_stripes"},
-        "tracker": {"name": "bytetrack", "lost_buffer_s": 1.0},
-        "live": {"backoff_s": 0.2, "backoff_max_s": 0.5, "read_timeout_s": 2.0, "gap_s": 2.0, "stop_s": 6.0},
-        "retention": {"min_free_mb": 1},
-        **more,
-    }
-    path = folder / "cameras.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
-def cameras(server: RtspServer, *names: str) -> list[dict[str, Any]]:
-    return [{"name": name, "uri": server.uri(name)} for name in names]
+from storage.records import GalleryFilter
+from tests.live.running import PAUSE, WALK, Start, cameras, listed, until, walk, write_config
 
 
 @contextmanager
@@ -101,47 +48,6 @@ def running(gallery: Gallery, config: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert not thread.is_alive(), "told to stop, the run goes on"
     if errors:
         raise errors[0]
-
-
-def until(true: Callable[[], Any], within_s: float, what: str) -> Any:
-    """Wait for something; the value it became."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        value = true()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"not within {within_s} s: {what}")
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts `run_pipeline.py run` in a process of its own; none of them outlives the test."""
-    begun: list[subprocess.Popen[str]] = []
-
-    def go(config: Path, gallery: Path, listen: str = "off", **env: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(PROGRAM), "run", "--config", str(config), "--gallery", str(gallery)]
-        command += ["--listen", listen, "--show", "json"]
-        environment = {**os.environ, **env}
-        begun.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
-        return begun[-1]
-
-    yield go
-    for process in begun:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
-
-
-def listed(folder: Path) -> list[TrackletRecord]:
-    if not (folder / "gallery.json").exists():
-        return []
-    try:
-        with Gallery.open(folder, read_only=True) as gallery:
-            return list(gallery.tracklets())
-    except GalleryNotFound:  # still being made
-        return []
 
 
 def test_a_person_in_view_is_found_early_and_refined_under_the_same_id(
@@ -322,8 +228,8 @@ def test_a_camera_is_read_into_a_gallery_by_one_process(
     assert first.poll() is None
 
 
-def test_no_password_is_seen_anywhere(tmp_path: Path, mounts: list[Mount], start: Start) -> None:
-    with RtspServer(mounts, user="viewer", password="hunter2-secret") as server:
+def test_no_password_is_seen_anywhere(tmp_path: Path, walks: list[Mount], start: Start) -> None:
+    with RtspServer(walks, user="viewer", password="hunter2-secret") as server:
         good = {"name": "good", "uri": server.uri("red", "viewer:${RETRACE_TEST_PASSWORD}")}
         bad = {"name": "bad", "uri": server.uri("green", "viewer:wrong-secret") + "?token=query-secret"}
         config = write_config(tmp_path, [good, bad])
