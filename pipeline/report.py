@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +61,9 @@ class _Match:
         self.rank, self.similarity, self.id, self.camera = rank, hit.similarity, record.id, record.camera
         self.start, self.end, self.source = _clock(record.start), _clock(record.end), record.source
         self.seconds, self.quality = record.end - record.start, record.quality
-        self.picture = _picture(record.thumbnail.read_bytes()) if record.thumbnail.is_file() else ""
+        self.picture = ""
+        with suppress(FileNotFoundError):  # deleted or refined since the search
+            self.picture = _picture(record.thumbnail.read_bytes())
 
 
 @dataclass(frozen=True)

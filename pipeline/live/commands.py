@@ -42,6 +42,7 @@ def run(
     import threading
     from contextlib import ExitStack
 
+    from pipeline.config import load_config
     from pipeline.embedding import on_device, settings_of
     from pipeline.live.health import HealthServer, parse_address
     from pipeline.live.logs import LogHooks, interactive, json_handler, logging_to
@@ -53,10 +54,10 @@ def run(
     from storage.gallery import Gallery
 
     settings = load_run_config(config, set_ or [])
-    if device is not None:
-        settings = settings.replace(
-            embedder=on_device(settings.embedder, device), detector=settings.detector.updated(device=device)
-        )
+    asked = settings.embedder != load_config().embedder
+    settings = settings.replace(embedder=on_device(settings.embedder, device))
+    if settings.detector.name == "yolo":
+        settings = settings.replace(detector=settings.detector.updated(device=device))
     stop = threading.Event()
     _stop_on_signals(stop, settings.live.stop_s + _GRACE_S)
     if listen != "off":
@@ -69,7 +70,7 @@ def run(
             Gallery.open(gallery, url=database or settings.storage.database_url, create=True)
         )
         current = opened.current_generation()
-        if current is not None and "embedder" not in settings.model_fields_set:
+        if current is not None and not asked:
             settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
         if not as_view:
             stack.enter_context(logging_to(json_handler()))

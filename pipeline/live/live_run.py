@@ -192,8 +192,11 @@ def _close_earlier(gallery: Gallery, camera: str, now: float) -> None:
     """Runs of this camera before: those that died are marked, and the time since the last one is a gap."""
     for source in gallery.live_sources(camera):
         gallery.finish_source(source.id, {"frames": source.num_frames_done}, status="interrupted")
+    open_gaps = [gap for gap in gallery.gaps(camera) if gap.end is None]
+    for gap in open_gaps:  # the stream was away when the run ended
+        gallery.end_gap(gap.id, now)
     before = [s for s in gallery.sources() if s.camera == camera and s.live and s.end is not None]
-    if before:
+    if before and not open_gaps:
         last = max(before, key=lambda source: source.end or 0.0)
         reason = "the run was killed" if last.status == "interrupted" else "not running"
         if last.end is not None and last.end < now:

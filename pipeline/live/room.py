@@ -1,25 +1,27 @@
-"""Room on the disk: ingest waits while there is little, and what is too old leaves."""
+"""Room on the disk: ingest waits while there is little, what is too old leaves, leftovers are swept."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from time import time
+from time import monotonic, time
 
 from pipeline.live.logs import log_event
 from pipeline.live.settings import RetentionSettings
 from pipeline.live.status import RunStatus
-from storage.errors import GalleryFull
+from storage.errors import GalleryError, GalleryFull
 from storage.gallery import Gallery
 
 _CHECK_EVERY_S = 1.0
-_RETENTION_EVERY_S = 600.0
+_KEEP_EVERY_S = 600.0
+_SWEEP_EVERY_S = 86_400.0
+_SWEEP_AGAIN_S = 4_000.0  # after the start: then what a killed run left is old enough to go
 _AT_ONCE = 500
 _DAY_S = 86_400.0
 
 
 class Room:
-    """Asked by the writing thread before each write; deletes by age in a thread of its own.
+    """Asked by the writing thread before each write; deletes by age and sweeps in a thread of its own.
 
     Args:
         gallery: whose disk it is.
@@ -32,12 +34,11 @@ class Room:
         self, gallery: Gallery, settings: RetentionSettings, status: RunStatus, stop: threading.Event
     ) -> None:
         self._gallery, self._settings, self._status, self._stop = gallery, settings, status, stop
-        self._thread = threading.Thread(target=self._retain, name="retention", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin to delete by age, if that is asked for."""
-        if self._settings.max_days is not None:
-            self._thread.start()
+        """Begin to keep house."""
+        self._thread.start()
 
     def wait(self, failed: bool = False) -> bool:
         """Wait until there is room.
@@ -82,11 +83,21 @@ class Room:
         log_event(logging.INFO, "the oldest tracklets were deleted", tracklets=deleted)
         return deleted
 
-    def _retain(self) -> None:
-        assert self._settings.max_days is not None
+    def _keep(self) -> None:
+        sweeps = [monotonic(), monotonic() + _SWEEP_AGAIN_S]
         while True:
-            before = time() - self._settings.max_days * _DAY_S
-            while self._delete_oldest(before) and not self._stop.is_set():
-                pass
-            if self._stop.wait(_RETENTION_EVERY_S):
+            try:
+                self._retain()
+                if monotonic() >= sweeps[0]:
+                    self._gallery.sweep()
+                    sweeps = [*sweeps[1:], monotonic() + _SWEEP_EVERY_S][:2]
+            except (GalleryError, OSError) as error:  # a database that is away comes back
+                log_event(logging.WARNING, "housekeeping is put off", reason=str(error))
+            if self._stop.wait(_KEEP_EVERY_S):
                 return
+
+    def _retain(self) -> None:
+        if self._settings.max_days is not None:
+            before = time() - self._settings.max_days * _DAY_S
+            while not self._stop.is_set() and self._delete_oldest(before):
+                pass
