@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, perf_counter
 from types import TracebackType
 
@@ -15,7 +16,7 @@ from pipeline.embedding import Embedder, Embedding, embed_tracklets
 from pipeline.joining import Joiner
 from pipeline.stitching import Stitcher
 from pipeline.types import TrackletUpdate
-from storage.errors import GalleryFull, full
+from storage.errors import DatabaseUnavailable, GalleryFull, full
 from storage.gallery import Gallery
 from storage.records import NewTracklet
 
@@ -49,8 +50,9 @@ class Writer:
         gallery: open for writing.
         embedder: makes the embeddings; used in the writing thread.
         config: sizes of batches, which tracklets are joined, how many crops are kept.
-        has_room: asked before each write, with True after one that failed for want of room: waits until
-            there is some and returns True, or returns False to give up. None: a full disk is an error.
+        recover: asked before each write with None, and with the error when one failed because the disk is
+            full or the database is away: waits until it may be tried (again) and returns True, or returns
+            False to give up. None: such an error ends the run.
         patience_s: how long leaving waits for what is queued; None: as long as it takes.
     """
 
@@ -60,11 +62,11 @@ class Writer:
         embedder: Embedder,
         config: Config,
         *,
-        has_room: Callable[[bool], bool] | None = None,
+        recover: Callable[[OSError | None], bool] | None = None,
         patience_s: float | None = None,
     ) -> None:
         self._gallery, self._embedder, self._config = gallery, embedder, config
-        self._settings, self._has_room, self._patience_s = config.batch, has_room, patience_s
+        self._settings, self._recover, self._patience_s = config.batch, recover, patience_s
         self._queue: queue.Queue[tuple[int, TrackletUpdate] | Callable[[], None] | None] = queue.Queue(
             4 * self._settings.clips
         )
@@ -109,7 +111,7 @@ class Writer:
         self._hand_over((source_id, update))
 
     def then(self, job: Callable[[], None]) -> None:
-        """Run a job in the writing thread, after everything queued before it is written."""
+        """Run a job in the writing thread, after all that was queued before it; it may be repeated."""
         self._hand_over(job)
 
     def _hand_over(
@@ -133,7 +135,7 @@ class Writer:
                     return
                 self._write(updates)
                 if job is not None:
-                    job()
+                    self._patiently(job)
                 if ended:
                     return
         except BaseException as error:  # noqa: BLE001 - raised in the thread that hands over
@@ -174,7 +176,7 @@ class Writer:
                 self.written(source_id).rejected["not_embeddable"] += 1
                 self.written(source_id).stored -= 1
         for source_id, records in by_source.items():
-            self._store(source_id, records)
+            self._patiently(partial(self._gallery.add_tracklets, source_id, records, self._embedder.spec))
         self.batches += 1
         self.embed_s += embedded - begin
         self.write_s += perf_counter() - embedded
@@ -195,18 +197,19 @@ class Writer:
                 news[source_id, whole.tracklet.key] = whole
         return [(source_id, update) for (source_id, _), update in news.items()]
 
-    def _store(self, source_id: int, records: Sequence[NewTracklet]) -> None:
-        failed = False
+    def _patiently(self, write: Callable[[], object]) -> None:
+        """Do something that may be done again, as soon as disk and database let it."""
+        error: OSError | None = None
         while True:
-            if self._has_room is not None and not self._has_room(failed):
-                raise full(self._gallery.folder)
+            if self._recover is not None and not self._recover(error):
+                raise error or full(self._gallery.folder)
             try:
-                self._gallery.add_tracklets(source_id, records, self._embedder.spec)
+                write()
                 return
-            except GalleryFull:
-                if self._has_room is None:
+            except (GalleryFull, DatabaseUnavailable) as failure:
+                if self._recover is None:
                     raise
-                failed = True
+                error = failure
 
 
 def _record(update: TrackletUpdate, embedding: Embedding) -> NewTracklet:

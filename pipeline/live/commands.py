@@ -39,18 +39,20 @@ def run(
     device: Annotated[str | None, typer.Option(help="cpu, cuda:0, ... for detector and embedder.")] = None,
 ) -> None:
     """Watch cameras until told to stop (Ctrl-C or SIGTERM); recordings among them end by themselves."""
+    import logging
     import threading
     from contextlib import ExitStack
 
     from pipeline.config import load_config
     from pipeline.embedding import on_device, settings_of
     from pipeline.live.health import HealthServer, parse_address
-    from pipeline.live.logs import LogHooks, interactive, json_handler, logging_to
+    from pipeline.live.logs import LogHooks, interactive, json_handler, log_event, logging_to
     from pipeline.live.run import Run, open_cameras
     from pipeline.live.settings import load_run_config
     from pipeline.live.state_log import StateLog
     from pipeline.live.terminal import LiveView, NewsHandler
     from pipeline.live.watchdog import Watchdog
+    from storage.errors import GenerationChanged
     from storage.gallery import Gallery
 
     settings = load_run_config(config, set_ or [])
@@ -69,21 +71,27 @@ def run(
         opened = stack.enter_context(
             Gallery.open(gallery, url=database or settings.storage.database_url, create=True)
         )
-        current = opened.current_generation()
-        if current is not None and not asked:
-            settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
         if not as_view:
             stack.enter_context(logging_to(json_handler()))
-        system = Run(opened, settings, LogHooks())
-        if as_view:
-            view = LiveView(system.status)
-            stack.enter_context(logging_to(NewsHandler(view.console)))
-            stack.enter_context(view)
-        if listen != "off":
-            stack.enter_context(HealthServer(system.status, listen))
-        stack.enter_context(Watchdog(system.status))
-        stack.enter_context(StateLog(system.status))
-        system.run(stop)
+        while not stop.is_set():
+            current = opened.current_generation()
+            if current is not None and not asked:
+                settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
+            system = Run(opened, settings, LogHooks())
+            with ExitStack() as watching:
+                if as_view:
+                    view = LiveView(system.status)
+                    watching.enter_context(logging_to(NewsHandler(view.console)))
+                    watching.enter_context(view)
+                if listen != "off":
+                    watching.enter_context(HealthServer(system.status, listen))
+                watching.enter_context(Watchdog(system.status))
+                watching.enter_context(StateLog(system.status))
+                try:
+                    system.run(stop)
+                    break
+                except GenerationChanged:
+                    log_event(logging.INFO, "the gallery has another model now: the cameras are opened anew")
 
 
 def _stop_on_signals(stop: object, within_s: float) -> None:

@@ -16,6 +16,7 @@ from pipeline.source_run import Tracker
 from pipeline.tracklets import TrackletBuilder
 from pipeline.types import Detections, Frame, TrackletUpdate
 from pipeline.writing import Writer
+from storage.errors import DatabaseUnavailable, GalleryFull
 from storage.gallery import Gallery
 from storage.records import SourceRecord
 
@@ -83,7 +84,12 @@ class LiveRun:
             self.end(writer)
             self.record = None
         self._index = frame.index
-        record = self.record or self._begin(frame, writer)
+        try:
+            record = self.record or self._begin(frame, writer)
+        except (GalleryFull, DatabaseUnavailable) as error:  # the next frame tries again
+            self.status.detail = str(error)
+            self.status.frames_dropped += 1
+            return
         height, width = frame.image.shape[:2]
         if self._tracker is None or frame.image.shape != self._shape:
             self._restart(frame.image.shape, writer)

@@ -26,7 +26,7 @@ class Room:
     Args:
         gallery: whose disk it is.
         settings: how much room there must be, and what may be deleted to have it.
-        status: `paused` says so while there is none.
+        status: `paused` says so while nothing can be written.
         stop: set when the run is to end.
     """
 
@@ -40,37 +40,39 @@ class Room:
         """Begin to keep house."""
         self._thread.start()
 
-    def wait(self, failed: bool = False) -> bool:
-        """Wait until there is room.
+    def wait(self, error: OSError | None = None) -> bool:
+        """Wait until something may be written.
 
         Args:
-            failed: a write has just failed for want of room, whatever the disk says.
+            error: why the last write failed, None if it did not.
 
         Returns:
-            False when the run is told to stop before there is any.
+            False when the run is told to stop before there is room.
         """
-        while failed or self._gallery.free_bytes() < self._wanted_bytes:
-            failed = False
-            self._pause()
-            if self._settings.when_full == "delete_oldest" and self._delete_oldest():
+        while error is not None or self._gallery.free_bytes() < self._wanted_bytes:
+            self._pause(error)
+            full = error is None or isinstance(error, GalleryFull)
+            error = None
+            if full and self._settings.when_full == "delete_oldest" and self._delete_oldest():
                 continue
             if self._stop.wait(_CHECK_EVERY_S):
                 return False
-        if self._status.paused:
-            self._status.paused = ""
+        self._status.paused = ""
         return True
 
     @property
     def _wanted_bytes(self) -> int:
         return self._settings.min_free_mb * 1_000_000
 
-    def _pause(self) -> None:
-        if not self._status.paused:
-            mend = "free some, or set retention.when_full to delete_oldest"
-            if self._settings.when_full == "delete_oldest":
-                mend = "the oldest tracklets are deleted"
-            wanted, place = self._settings.min_free_mb, self._gallery.folder
-            self._status.paused = f"disk full: less than {wanted} MB are free at {place}: {mend}"
+    def _pause(self, error: OSError | None) -> None:
+        if error is not None and not isinstance(error, GalleryFull):
+            self._status.paused = str(error)
+            return
+        mend = "free some, or set retention.when_full to delete_oldest"
+        if self._settings.when_full == "delete_oldest":
+            mend = "the oldest tracklets are deleted"
+        wanted, place = self._settings.min_free_mb, self._gallery.folder
+        self._status.paused = f"disk full: less than {wanted} MB are free at {place}: {mend}"
 
     def _delete_oldest(self, before: float | None = None) -> int:
         ids = self._gallery.oldest_tracklets(_AT_ONCE, before=before)

@@ -100,6 +100,7 @@ class Run:
 
         Raises:
             storage.errors.GalleryFull: told to stop while the disk was full; what was not written is lost.
+            storage.errors.GenerationChanged: the gallery was switched to another model: begin a new run.
             ValueError: another process is reading one of the cameras into this gallery.
         """
         with ExitStack() as stack:
@@ -110,7 +111,7 @@ class Run:
             stack.enter_context(Matcher(self._gallery, self.embedder, self._config, self.status))
             patience_s = self._config.live.stop_s if self._live else None
             writer = stack.enter_context(
-                Writer(self._gallery, self.embedder, self._config, has_room=room.wait, patience_s=patience_s)
+                Writer(self._gallery, self.embedder, self._config, recover=room.wait, patience_s=patience_s)
             )
             for recording in self._recordings:
                 writer.expect(recording.record.id)

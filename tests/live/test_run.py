@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import painted_detector
 import pytest
+import yaml
 from painted import BLUE, RED
 from rtsp_server import Mount, RtspServer, free_port
 
 from pipeline import plugins
 from pipeline.live.run import Run
 from pipeline.live.settings import load_run_config
+from storage.errors import DatabaseUnavailable
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
-from tests.live.running import PAUSE, WALK, Start, cameras, listed, until, walk, write_config
+from tests.live.running import PAUSE, PROGRAM, WALK, Start, cameras, listed, until, walk, write_config
 
 
 @contextmanager
@@ -213,6 +218,61 @@ def test_the_oldest_make_room_when_that_is_asked_for(
         until(lambda: first not in {r.id for r in gallery.tracklets()}, 30, "the deletion")
         monkeypatch.setattr(gallery, "free_bytes", lambda: 10**12)
         until(lambda: gallery.counts()["tracklets"], 30, "newer ones")
+
+
+def test_a_database_that_goes_away_pauses_the_run_until_it_is_back(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, cameras(server, "red"))
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        away, add = threading.Event(), gallery.add_tracklets
+
+        def add_if_there(*arguments: Any) -> list[int]:
+            if away.is_set():
+                raise DatabaseUnavailable("the database cannot be reached")
+            return add(*arguments)
+
+        monkeypatch.setattr(gallery, "add_tracklets", add_if_there)
+        with running(gallery, config, monkeypatch) as run:
+            until(lambda: gallery.counts()["tracklets"], 20, "a tracklet")
+            away.set()
+            until(lambda: run.status.paused == "the database cannot be reached", 20, "the pause")
+            count = gallery.counts()["tracklets"]
+            away.clear()
+            until(lambda: gallery.counts()["tracklets"] > count and not run.status.paused, 20, "more of them")
+
+
+def test_a_gallery_switched_to_another_model_is_gone_on_with(
+    tmp_path: Path, server: RtspServer, start: Start
+) -> None:
+    config, folder = write_config(tmp_path, cameras(server, "red")), tmp_path / "g"
+    values = yaml.safe_load(config.read_text())
+    del values["embedder"]  # then it is the gallery's
+    config.write_text(yaml.safe_dump(values))
+    process = start(config, folder)
+    until(lambda: listed(folder), 60, "a tracklet")
+    reindex = [
+        sys.executable,
+        str(PROGRAM),
+        "reindex",
+        "--gallery",
+        str(folder),
+        "--embedder",
+        "colour_stripes",
+    ]
+    done = subprocess.run(reindex, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    before = {record.id for record in listed(folder)}
+    until(lambda: {record.id for record in listed(folder)} - before, 60, "a tracklet by the new model")
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=20)
+    assert process.returncode == 0, logged
+    assert "the gallery has another model now" in logged
+    with Gallery.open(folder) as gallery:
+        current = gallery.current_generation()
+        assert current is not None
+        assert current.spec.name == "colour_stripes"
+        assert current.num_embeddings == gallery.counts()["tracklets"]
 
 
 def test_a_camera_is_read_into_a_gallery_by_one_process(
