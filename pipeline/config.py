@@ -58,14 +58,14 @@ class StitchSettings(Settings):
 
     enabled: bool = Field(True, description="join broken tracks of the same person")
     max_gap_s: float = Field(8.0, gt=0, description="longest time between the two")
-    max_speed: float = Field(
-        0.8, gt=0, description="body heights a second that people may stray from their way"
+    slack: float = Field(0.75, ge=0, description="body heights that they may be apart, or off the way")
+    max_speed: float = Field(0.1, ge=0, description="body heights a second by which that grows with the gap")
+    max_size_ratio: float = Field(1.5, ge=1, description="of the heights of the two boxes where they meet")
+    min_similarity: float | None = Field(
+        None, ge=-1, le=1, description="of the two tracks' embeddings; null: what is known of the embedder"
     )
-    slack: float = Field(0.5, ge=0, description="body heights by which boxes may be off")
-    max_size_ratio: float = Field(1.6, ge=1, description="of the heights of the two boxes where they meet")
-    min_similarity: float = Field(0.0, ge=-1, le=1, description="whatever others look like")
     margin: float = Field(
-        0.05, ge=0, le=2, description="by which the two are more alike than either is to anybody else in view"
+        0.05, ge=0, le=2, description="by which the two are more alike than either is to anybody else"
     )
 
 

@@ -1,8 +1,9 @@
 """Broken tracks of one person in one camera, joined by place, time and appearance.
 
-Two tracks that one camera sees at the same time are two people. Such pairs say, for any embedder and any
-camera, how alike different people look there; a track continues another one only when the two look more
-alike than that.
+A track continues another one only when three things agree: one person could have walked from one to the
+other; the two look more alike than is usual for two people; and neither looks as much like anybody else.
+Two tracks that were in view at the same time are two people for certain. They say how alike people look
+in this camera, be the weather grey or everybody in one uniform.
 """
 
 from __future__ import annotations
@@ -21,7 +22,18 @@ from pipeline.types import Tracklet
 
 _END_BOXES = 5  # of a track's end tell its place and height; single boxes jump
 _SPEED_S = 1.0  # of a track's end tell where it was going
-_REMEMBERED = 64  # tracks of a camera
+_REMEMBERED = 64
+_ENOUGH_PAIRS = 20  # of different people tell their mean similarity and its spread
+_SPREADS = 2.5
+
+MEASURED_FLOORS = {
+    (
+        "ste_nvan",
+        "f86de0c056ce25256dcfecbcfbe15171c6c00b3ea4b9840f2c02d4ebfaa52c49",
+    ): 0.70,  # ste_nvan_r50_synthetic
+    ("colour_stripes", ""): 0.94,
+}
+"""Embedder and hash of its weights -> similarity that two people seldom reach (`benchmarks/stitching.py`)."""
 
 
 def plausible(earlier: Tracklet, later: Tracklet, settings: StitchSettings) -> bool:
@@ -75,83 +87,96 @@ def join(earlier: Tracklet, later: Tracklet, num_crops: int) -> Tracklet:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is remembered of a track."""
+    """What is remembered of a track: when it was in view, in seconds UTC, and how it looks."""
 
     first: float
     last: float
-    embedding: Embedding | None
+    embedding: Embedding
+
+    def with_company_of(self, other: _Known) -> bool:
+        """Whether both were in view at the same time."""
+        return self.first <= other.last and other.first <= self.last
 
 
 class Stitcher:
-    """Decides which tracks continue which, for all cameras of a run; used by one thread."""
+    """Decides which tracks continue which, of one source; used by one thread.
+
+    It remembers how the tracks looked that it was shown, the latest 64, so its answers depend on those and
+    on their order, and on nothing else.
+    """
 
     def __init__(self, embedder: Embedder, settings: StitchSettings, batch_clips: int) -> None:
         self._embedder, self._settings, self._batch_clips = embedder, settings, batch_clips
-        self._known: dict[str, OrderedDict[tuple[int, int], _Known]] = {}
+        spec = embedder.spec
+        measured = MEASURED_FLOORS.get((spec.name, spec.weights_hash))
+        self._floor = measured if settings.min_similarity is None else settings.min_similarity
+        self._known: OrderedDict[tuple[int, int], _Known] = OrderedDict()
 
     def match(self, later: Tracklet, earlier: Sequence[Tracklet]) -> int | None:
         """Which of the earlier tracklets `later` continues.
 
         Args:
             later: a track with its first full clip at least.
-            earlier: tracklets of the same camera that have ended; those that are not plausible are never
-                chosen, but tell how alike different people look.
+            earlier: tracklets of the same camera that ended before it began. One that is not plausible is
+                never chosen, but it may be found to be the better one by its looks.
 
         Returns:
             Index of the earlier tracklet, None where there is none or it is not certain.
         """
-        if not self._settings.enabled:
+        choices = [i for i, one in enumerate(earlier) if plausible(one, later, self._settings)]
+        if not self._settings.enabled or not choices:
             return None
         self._remember([later, *earlier])
-        choices = [i for i, one in enumerate(earlier) if plausible(one, later, self._settings)]
-        embedded = {i: self._of(earlier[i]).embedding for i in choices}
-        own = self._of(later).embedding
+        looks = [self._known.get(one.key) for one in earlier]
+        own = self._known.get(later.key)
         scores = {
-            i: float(own @ other) for i, other in embedded.items() if own is not None and other is not None
+            i: _alike(own, look) for i, look in enumerate(looks) if own is not None and look is not None
         }
-        if not scores:
+        best = max((i for i in choices if i in scores), key=lambda i: scores[i], default=None)
+        if best is None or own is None:
             return None
-        best = max(scores, key=lambda i: scores[i])
         rivals = [score for i, score in scores.items() if i != best]
-        strangers = self._strangers(later, own) + self._strangers(earlier[best], embedded[best])
-        floor = max([self._settings.min_similarity, *(s + self._settings.margin for s in rivals + strangers)])
-        return best if scores[best] >= floor and strangers else None
+        others = [*rivals, *self._strangers(own), *self._strangers(self._known[earlier[best].key])]
+        needed = max([self._usual_limit(), *(score + self._settings.margin for score in others)])
+        return best if scores[best] >= needed else None
 
-    def join(self, earlier: Tracklet, later: Tracklet, num_crops: int) -> Tracklet:
-        """See `join`."""
-        return join(earlier, later, num_crops)
+    def _usual_limit(self) -> float:
+        """What two people seldom reach: measured for these weights, or else learnt from whom it was shown."""
+        if self._floor is not None:
+            return self._floor
+        known = list(self._known.values())
+        pairs = [_alike(a, b) for i, a in enumerate(known) for b in known[:i] if a.with_company_of(b)]
+        return float(np.mean(pairs) + _SPREADS * np.std(pairs)) if len(pairs) >= _ENOUGH_PAIRS else np.inf
 
-    def _of(self, tracklet: Tracklet) -> _Known:
-        return self._known[tracklet.camera][tracklet.key]
+    def _strangers(self, track: _Known) -> list[float]:
+        """Similarities to those who were in view with a track."""
+        return [
+            _alike(track, other)
+            for other in self._known.values()
+            if other is not track and track.with_company_of(other)
+        ]
 
     def _remember(self, tracklets: Sequence[Tracklet]) -> None:
         """Embed what is new, or has grown since."""
         new = []
         for tracklet in tracklets:
-            tracks = self._known.setdefault(tracklet.camera, OrderedDict())
-            known = tracks.get(tracklet.key)
+            known = self._known.get(tracklet.key)
             if known is None or known.last < tracklet.timestamps[-1]:
                 new.append(tracklet)
-            else:
-                tracks.move_to_end(tracklet.key)
         embeddings = embed_tracklets(self._embedder, [t.crops for t in new], self._batch_clips)
         for tracklet, embedding in zip(new, embeddings, strict=True):
-            tracks = self._known[tracklet.camera]
-            first, last = float(tracklet.timestamps[0]), float(tracklet.timestamps[-1])
-            tracks[tracklet.key] = _Known(first, last, embedding)
-            tracks.move_to_end(tracklet.key)
-            while len(tracks) > max(_REMEMBERED, len(tracklets)):
-                tracks.popitem(last=False)
+            if embedding is not None:
+                first, last = float(tracklet.timestamps[0]), float(tracklet.timestamps[-1])
+                self._known[tracklet.key] = _Known(first, last, embedding)
+        for tracklet in tracklets:
+            if tracklet.key in self._known:
+                self._known.move_to_end(tracklet.key)
+        while len(self._known) > max(_REMEMBERED, len(tracklets)):
+            self._known.popitem(last=False)
 
-    def _strangers(self, tracklet: Tracklet, own: Embedding | None) -> list[float]:
-        """Similarities to the tracks that were in view at the same time."""
-        known = self._of(tracklet)
-        return [
-            float(own @ other.embedding)
-            for key, other in self._known[tracklet.camera].items()
-            if key != tracklet.key and own is not None and other.embedding is not None
-            and other.first <= known.last and other.last >= known.first
-        ]  # fmt: skip
+
+def _alike(one: _Known, other: _Known) -> float:
+    return float(one.embedding @ other.embedding)
 
 
 def _centre(box: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

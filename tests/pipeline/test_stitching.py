@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from models import weights
+from models.weight_cards import card
 from pipeline.config import StitchSettings
 from pipeline.embedders.colour_stripes import ColourStripes, Config
-from pipeline.stitching import Stitcher, join, plausible
+from pipeline.stitching import MEASURED_FLOORS, Stitcher, join, plausible
 from pipeline.types import Tracklet
 
 RED, BLUE, GREEN, GREY = (200, 30, 30), (30, 30, 200), (20, 160, 40), (120, 120, 120)
@@ -67,6 +71,8 @@ def walk(
         pytest.param({"start": 3.0, "at": (250, 100)}, True, id="goes on as before"),
         pytest.param({"start": 3.0, "at": (195, 100)}, True, id="stood still meanwhile"),
         pytest.param({"start": 3.0, "at": (195, 100), "speed": (-50, 0)}, True, id="turned round"),
+        pytest.param({"start": 3.0, "at": (250, 170)}, True, id="a little off the way"),
+        pytest.param({"start": 3.0, "at": (250, 200)}, False, id="off the way"),
         pytest.param({"start": 3.0, "at": (700, 100)}, False, id="too far"),
         pytest.param({"start": 3.0, "at": (195, 500)}, False, id="too far below"),
         pytest.param({"start": 2.0, "at": (400, 100)}, False, id="too far for a tenth of a second"),
@@ -114,6 +120,40 @@ def test_the_same_clothes_elsewhere_or_much_later_are_no_reason() -> None:
     assert stitcher().match(walk(3, 3.0, at=(900, 100), colour=RED), [red, blue]) is None
     assert stitcher().match(walk(3, 90.0, at=(250, 100), colour=RED), [red, blue]) is None
     assert stitcher(enabled=False).match(walk(3, 3.0, at=(250, 100), colour=RED), [red, blue]) is None
+
+
+def test_who_looks_like_somebody_in_view_at_the_same_time_is_not_guessed() -> None:
+    """Two in red cross: the one whose track goes on elsewhere looks just like the one that ended here."""
+    red = walk(1, 0.0, 2.0, colour=RED)
+    twin = walk(2, 0.0, 2.5, at=(900, 100), colour=RED)
+    later = walk(3, 3.0, at=(250, 100), colour=RED)
+    assert stitcher().match(later, [red]) == 0
+    assert not plausible(twin, later, SETTINGS)
+    assert stitcher().match(later, [red, twin]) is None
+    remembers = stitcher()
+    assert remembers.match(walk(4, 2.8, at=(990, 100), colour=RED), [twin, red]) is None
+    assert remembers.match(later, [red]) is None
+
+
+def test_an_embedder_of_unknown_weights_is_trusted_when_it_has_shown_how_alike_people_look() -> None:
+    unknown = ColourStripes(Config())
+    unknown.spec = replace(unknown.spec, name="of my own")
+    one = Stitcher(unknown, StitchSettings(), 16)
+    red, later = walk(1, 100.0, colour=RED), walk(2, 103.0, at=(250, 100), colour=RED)
+    assert one.match(later, [red]) is None
+    colours = [RED, BLUE, GREEN, GREY, (220, 220, 220), (20, 20, 20), (200, 200, 40)]
+    crowd = [walk(10 + i, 0.0, at=(100, 100 * i), colour=colour) for i, colour in enumerate(colours)]
+    one.match(walk(20, 3.0, at=(250, 0), colour=(120, 20, 160)), crowd)
+    assert one.match(later, [red]) == 0
+    assert one.match(walk(3, 103.0, at=(250, 100), colour=GREEN), [red]) is None
+
+
+def test_the_default_embedder_has_a_measured_floor() -> None:
+    name = weights.default_embedder()
+    assert name is not None
+    assert ("ste_nvan", card(name).sha256) in MEASURED_FLOORS, (
+        "measure new weights with benchmarks/stitching.py"
+    )
 
 
 def test_the_same_tracklets_give_the_same_answer() -> None:
