@@ -7,7 +7,7 @@ caller's. Every queue between them is bounded, so memory does not depend on the 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -21,11 +21,13 @@ from pipeline.reading import ReaderPool
 from pipeline.source_run import Detector, SourceRun, SourceSummary, detect, log_path
 from pipeline.video import Source, SourceSpec, open_source
 from pipeline.writing import Writer
+from pipeline.zones import Zones
 from storage.gallery import Gallery
 from storage.records import SourceRecord, camera_name
 
 # Bump when the same settings would give other tracklets, so that a half-done source is begun anew.
 _PIPELINE_VERSION = 2
+NOWHERE: Mapping[str, Zones] = {}
 
 
 class SourceError(ValueError):
@@ -89,14 +91,25 @@ def ingest(
 
 
 def begin_sources(
-    gallery: Gallery, sources: Sequence[Source], detector: Detector, config: Config, hooks: Hooks
+    gallery: Gallery,
+    sources: Sequence[Source],
+    detector: Detector,
+    config: Config,
+    hooks: Hooks,
+    zones: Mapping[str, Zones] = NOWHERE,
 ) -> tuple[list[SourceRun], list[SourceSummary]]:
-    """The runs of the recordings that are not ingested yet, and a summary of every one."""
-    settings = settings_hash(
-        _PIPELINE_VERSION, detector.fingerprint, config.tracker, config.tracklets, config.stitch, config.video
-    )
+    """The runs of the recordings that are not ingested yet, and a summary of every one.
+
+    Args:
+        zones: masks and regions by camera; none where a camera is not named.
+    """
     runs, summaries = [], []
     for source in sources:
+        zone = zones.get(source.camera, Zones(None))
+        settings = settings_hash(
+            _PIPELINE_VERSION, detector.fingerprint, config.tracker, config.tracklets, config.stitch,
+            source.settings, zone.polygons(),
+        )  # fmt: skip
         summary = SourceSummary(source.camera, source.uri, "complete", source.start)
         summaries.append(summary)
         record = _begin(gallery, source, settings, hooks)
@@ -107,7 +120,7 @@ def begin_sources(
             if not gallery.read_only:
                 log_path(gallery, record).unlink(missing_ok=True)  # a run killed right after its last word
         else:
-            runs.append(SourceRun(source, record, config, summary, gallery, hooks))
+            runs.append(SourceRun(source, record, config, summary, gallery, hooks, zone))
     if any(log_path(gallery, run.record).exists() for run in runs):
         gallery.sweep()  # an earlier run was killed: its half-written files go, once they are an hour old
     return runs, summaries

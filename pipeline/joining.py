@@ -30,6 +30,7 @@ class Joiner:
         part = update.tracklet
         if update.earlier:
             self._decide(part, update.earlier)
+        self._forget(float(part.timestamps[-1]) - self._memory_s)
         before = self._before.get(part.key)
         if before is None:
             return update
@@ -37,7 +38,6 @@ class Joiner:
         if update.finished:
             del self._before[part.key]
             self._whole[part.key] = joined
-            self._forget(float(part.timestamps[-1]) - self._memory_s)
         return replace(update, tracklet=joined)
 
     def _decide(self, part: Tracklet, earlier: tuple[Tracklet, ...]) -> None:
@@ -49,5 +49,6 @@ class Joiner:
             self._before[part.key] = self._whole.get(chosen.key, chosen)
 
     def _forget(self, before: float) -> None:
+        self._before = {key: part for key, part in self._before.items() if part.timestamps[-1] >= before}
         self._continued = {key: end for key, end in self._continued.items() if end >= before}
         self._whole = {key: whole for key, whole in self._whole.items() if whole.timestamps[-1] >= before}

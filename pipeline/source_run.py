@@ -21,6 +21,7 @@ from pipeline.tracklets import TrackletBuilder
 from pipeline.types import Detections, Frame
 from pipeline.video import Source
 from pipeline.writing import Writer
+from pipeline.zones import Zones
 from storage.gallery import Gallery
 from storage.records import SourceRecord
 
@@ -119,7 +120,9 @@ class SourceRun:
         summary: SourceSummary,
         gallery: Gallery,
         hooks: Hooks,
+        zones: Zones | None = None,
     ) -> None:
+        self.zones = zones or Zones(None)
         self.source, self.record, self.summary, self._hooks = source, record, summary, hooks
         self._tracker: Tracker = plugins.build("trackers", config.tracker, frame_rate=source.analysed_rate)
         self._builder = TrackletBuilder(source.camera, config.tracklets, config.stitch)
@@ -149,6 +152,7 @@ class SourceRun:
         self._started = self._started or perf_counter()
         self.summary.frames += 1
         self.summary.detections += len(detections)
+        detections = self.zones.inside(detections, frame.image.shape[1], frame.image.shape[0])
         track_ids = self._tracker.update(frame, detections)
         for update in self._builder.add(frame, detections, track_ids, self._tracker.alive()):
             writer.add(self.record.id, update)

@@ -26,7 +26,8 @@ class _Track:
     confidence: list[float] = field(default_factory=list)
     crops: dict[int, bytes] = field(default_factory=dict)  # position in the track -> JPEG
     stride: int = 1
-    told: bool = False  # an update of it was given, or nothing had to be said of its beginning
+    settled: bool = False  # its beginning was told, or there was nothing to say of it
+    told: bool = False  # it has passed the gates and others know of it: they are told of its end, too
 
 
 class TrackletBuilder:
@@ -82,7 +83,7 @@ class TrackletBuilder:
                 track = self._tracks[track_id] = _Track(track_id)
             self._extend(track, frame, box, float(confidence))
         updates += self._ended(alive)
-        updates += [self._begin(track) for track in list(self._tracks.values()) if not track.told]
+        updates += [self._begin(track) for track in list(self._tracks.values()) if not track.settled]
         return [update for update in updates if update is not None]
 
     def close(self) -> list[TrackletUpdate]:
@@ -131,9 +132,10 @@ class TrackletBuilder:
         tracklet = self._tracklet(track)
         if isinstance(tracklet, str):
             return None
-        track.told = True
+        track.settled = True
         earlier = self._earlier(tracklet)
-        return TrackletUpdate(tracklet, finished=False, earlier=earlier) if earlier or self._early else None
+        track.told = bool(earlier) or self._early
+        return TrackletUpdate(tracklet, finished=False, earlier=earlier) if track.told else None
 
     def _may_precede(self, other: _Track, track: _Track) -> bool:
         between = track.timestamps[0] - other.timestamps[-1]
@@ -152,9 +154,9 @@ class TrackletBuilder:
         if isinstance(tracklet, str):
             self.rejected[tracklet] += 1
             return None
-        earlier = () if track.told else self._earlier(tracklet)
+        earlier = () if track.settled else self._earlier(tracklet)
         if self._stitch.enabled:
-            beginnings = [other.timestamps[0] for other in self._tracks.values() if not other.told]
+            beginnings = [other.timestamps[0] for other in self._tracks.values() if not other.settled]
             oldest = min([self._now, tracklet.timestamps[0], *beginnings]) - self._stitch.max_gap_s
             self._recent = [other for other in self._recent if other.timestamps[-1] >= oldest]
             self._recent.append(tracklet)
@@ -164,7 +166,7 @@ class TrackletBuilder:
         """The track as it is now, or the reason why it is not kept."""
         xyxy = np.stack(track.xyxy)
         confidence = np.array(track.confidence, np.float32)
-        reason = self._rejection(xyxy, confidence)
+        reason = None if track.told else self._rejection(xyxy, confidence)
         if reason is not None:
             return reason
         held = np.array(sorted(track.crops), np.int32)

@@ -13,10 +13,10 @@ from types import TracebackType
 
 from pipeline.config import Config
 from pipeline.embedding import Embedder, Embedding, embed_tracklets
-from pipeline.joining import Joiner
+from pipeline.joining import Joiner, Key
 from pipeline.stitching import Stitcher
 from pipeline.types import TrackletUpdate
-from storage.errors import DatabaseUnavailable, GalleryFull, full
+from storage.errors import DatabaseUnavailable, GalleryFull
 from storage.gallery import Gallery
 from storage.records import NewTracklet
 
@@ -36,7 +36,9 @@ class _Expected:
     """A source whose tracklets come."""
 
     joiner: Joiner
-    known: dict[tuple[int, int], int]  # frames of each tracklet that an earlier run has stored
+    known: dict[Key, int]  # frames of each tracklet that an earlier run has stored
+    early: bool  # tracklets are stored before they are finished
+    present: dict[Key, float] = field(default_factory=dict)  # lately stored by this run, and their end
     written: Written = field(default_factory=Written)
 
 
@@ -54,6 +56,9 @@ class Writer:
             full or the database is away: waits until it may be tried (again) and returns True, or returns
             False to give up. None: such an error ends the run.
         patience_s: how long leaving waits for what is queued; None: as long as it takes.
+
+    Attributes:
+        num_left: news and jobs that leaving had no time for.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Writer:
     ) -> None:
         self._gallery, self._embedder, self._config = gallery, embedder, config
         self._settings, self._recover, self._patience_s = config.batch, recover, patience_s
+        self._memory_s = 2 * (config.stitch.max_gap_s + config.tracklets.max_duration_s)
         self._queue: queue.Queue[tuple[int, TrackletUpdate] | Callable[[], None] | None] = queue.Queue(
             4 * self._settings.clips
         )
@@ -74,7 +80,7 @@ class Writer:
         self._error: BaseException | None = None
         self._abandoned = False
         self.embed_s = self.write_s = 0.0
-        self.batches = 0
+        self.batches = self.num_left = 0
         self._thread = threading.Thread(target=self._run, name="embed and write", daemon=True)
 
     def __enter__(self) -> Writer:
@@ -88,6 +94,7 @@ class Writer:
         self._hand_over(None, self._patience_s)
         self._thread.join(self._patience_s)
         self._abandoned = True  # it ends after the batch in hand, if it is still there
+        self.num_left = len(self) if self._thread.is_alive() else 0
         if self._error is not None and error is None:
             raise self._error
 
@@ -95,12 +102,20 @@ class Writer:
         """News and jobs that wait."""
         return self._queue.qsize()
 
-    def expect(self, source_id: int) -> None:
-        """Learn what is stored of a source, so that a resumed run embeds only what is missing."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits that whoever can should wait, too."""
+        return len(self) > self._queue.maxsize // 2
+
+    def expect(self, source_id: int, *, early: bool = False) -> None:
+        """Learn what is stored of a source, so that a resumed run embeds only what is missing.
+
+        Args:
+            early: store tracklets that are not finished, too, and refine them.
+        """
         stitcher = Stitcher(self._embedder, self._config.stitch, self._settings.clips)
-        memory_s = self._config.stitch.max_gap_s + self._config.tracklets.max_duration_s
-        joiner = Joiner(stitcher, self._config.tracklets.num_crops, memory_s)
-        self._sources[source_id] = _Expected(joiner, self._gallery.stored_tracklets(source_id))
+        joiner = Joiner(stitcher, self._config.tracklets.num_crops, self._memory_s)
+        self._sources[source_id] = _Expected(joiner, self._gallery.stored_tracklets(source_id), early)
 
     def written(self, source_id: int) -> Written:
         """What has become of a source's tracklets so far."""
@@ -135,7 +150,7 @@ class Writer:
                     return
                 self._write(updates)
                 if job is not None:
-                    self._patiently(job)
+                    patiently(job, self._recover)
                 if ended:
                     return
         except BaseException as error:  # noqa: BLE001 - raised in the thread that hands over
@@ -176,7 +191,7 @@ class Writer:
                 self.written(source_id).rejected["not_embeddable"] += 1
                 self.written(source_id).stored -= 1
         for source_id, records in by_source.items():
-            self._patiently(partial(self._gallery.add_tracklets, source_id, records, self._embedder.spec))
+            patiently(partial(self._store, source_id, records), self._recover)
         self.batches += 1
         self.embed_s += embedded - begin
         self.write_s += perf_counter() - embedded
@@ -193,23 +208,37 @@ class Writer:
                 source.written.stitched += whole is not update
                 source.written.known += known and whole is update
                 source.written.stored += not known and whole is update
-            if not known:
+            if not known and (update.finished or source.early):
                 news[source_id, whole.tracklet.key] = whole
         return [(source_id, update) for (source_id, _), update in news.items()]
 
-    def _patiently(self, write: Callable[[], object]) -> None:
-        """Do something that may be done again, as soon as disk and database let it."""
-        error: OSError | None = None
-        while True:
-            if self._recover is not None and not self._recover(error):
-                raise error or full(self._gallery.folder)
-            try:
-                write()
-                return
-            except (GalleryFull, DatabaseUnavailable) as failure:
-                if self._recover is None:
-                    raise
-                error = failure
+    def _store(self, source_id: int, records: Sequence[NewTracklet]) -> None:
+        """Store or refine; what was deleted since it was stored stays deleted."""
+        present = self._sources[source_id].present
+        self._gallery.add_tracklets(source_id, records, self._embedder.spec, refining=present.keys())
+        present.update({record.key: float(record.timestamps[-1]) for record in records})
+        oldest = max(present.values()) - self._memory_s
+        for key in [key for key, end in present.items() if end < oldest]:
+            del present[key]
+
+
+def patiently(write: Callable[[], object], recover: Callable[[OSError | None], bool] | None) -> None:
+    """Do something that may be done again, as soon as disk and database let it; see `Writer` for `recover`.
+
+    Raises:
+        GalleryFull, DatabaseUnavailable: there is no `recover`, or it gave up.
+    """
+    error: OSError | None = None
+    while True:
+        if recover is not None and not recover(error):
+            raise error or GalleryFull("told to stop while nothing could be written")
+        try:
+            write()
+            return
+        except (GalleryFull, DatabaseUnavailable) as failure:
+            if recover is None:
+                raise
+            error = failure
 
 
 def _record(update: TrackletUpdate, embedding: Embedding) -> NewTracklet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -260,7 +260,12 @@ class Gallery:
     # Tracklets
 
     def add_tracklets(
-        self, source_id: int, tracklets: Sequence[NewTracklet], spec: EmbedderSpec
+        self,
+        source_id: int,
+        tracklets: Sequence[NewTracklet],
+        spec: EmbedderSpec,
+        *,
+        refining: Collection[tuple[int, int]] = (),
     ) -> list[int]:
         """Stores tracklets with crops and embeddings: all of them or, if anything fails, none.
 
@@ -271,9 +276,11 @@ class Gallery:
 
         Args:
             spec: What made the embeddings.
+            refining: Keys (track_id, first frame) that the caller has stored before: one of them that is not
+                there any more was deleted, and is left out.
 
         Returns:
-            The id of each tracklet, in the order given.
+            The id of each tracklet that is stored now, in the order given.
 
         Raises:
             GenerationChanged: The gallery's current embeddings are by another model.
@@ -283,7 +290,7 @@ class Gallery:
         """
         if not tracklets:
             return []
-        return intake.add_tracklets(self._database, self._media, source_id, tracklets, spec)
+        return intake.add_tracklets(self._database, self._media, source_id, tracklets, spec, refining)
 
     def tracklets(
         self, filter: GalleryFilter = EVERYTHING, *, after_id: int | None = None, limit: int | None = None

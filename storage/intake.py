@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -17,7 +17,12 @@ from storage.records import EmbedderSpec, NewTracklet, unit_vectors
 
 
 def add_tracklets(
-    database: Database, media: MediaFolder, source_id: int, given: Sequence[NewTracklet], spec: EmbedderSpec
+    database: Database,
+    media: MediaFolder,
+    source_id: int,
+    given: Sequence[NewTracklet],
+    spec: EmbedderSpec,
+    refining: Collection[Key] = (),
 ) -> list[int]:
     """All of the tracklets or none; see `Gallery.add_tracklets`."""
     if database.read_only:
@@ -25,6 +30,7 @@ def add_tracklets(
     wanted = _largest(given, spec)
     with database.reading() as connection:
         known = _known(connection, source_id, wanted)
+    wanted = _not_deleted(wanted, known, refining)
     intake = _Intake(media, source_id)
     try:
         for key, tracklet in wanted.items():
@@ -32,6 +38,7 @@ def add_tracklets(
                 intake.stage(key, tracklet)
         with database.writing() as connection:
             known = _known(connection, source_id, wanted)  # another process may have been quicker
+            wanted = _not_deleted(wanted, known, refining)
             generation_id = generations.for_new_tracklets(connection, spec)
             for key, tracklet in wanted.items():
                 if _adds(tracklet, known.get(key)):
@@ -45,7 +52,7 @@ def add_tracklets(
         intake.discard()
     for tracklet_id, version in intake.outdated:
         media.remove_version(tracklet_id, version)
-    return [known[tracklet.key].id for tracklet in given]
+    return [known[tracklet.key].id for tracklet in given if tracklet.key in known]
 
 
 class _Intake:
@@ -98,6 +105,12 @@ def _largest(given: Sequence[NewTracklet], spec: EmbedderSpec) -> dict[Key, NewT
         if tracklet.extent > other.extent:
             wanted[tracklet.key] = tracklet
     return wanted
+
+
+def _not_deleted(
+    wanted: dict[Key, NewTracklet], known: dict[Key, Stored], refining: Collection[Key]
+) -> dict[Key, NewTracklet]:
+    return {key: tracklet for key, tracklet in wanted.items() if key in known or key not in refining}
 
 
 def _adds(tracklet: NewTracklet, stored: Stored | None) -> bool:

@@ -81,6 +81,7 @@ def sweep(database: Database, media: MediaFolder, snapshots: SnapshotFolder, bef
     """Removes leftovers older than the time `before` (seconds UTC); see `Gallery.sweep`."""
     if database.read_only:
         raise errors.read_only(database.place)
+    database.merge_log()  # where a deletion could not, as somebody was reading
     removed = media.remove_stale(before) + snapshots.remove_stale(before)
     for shelf in media.shelves():
         with database.writing() as connection:  # the lock: nobody else is giving files their names now

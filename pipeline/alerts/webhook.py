@@ -26,6 +26,7 @@ TOTAL_S = 10.0
 """Longest time for all of it together, once connected."""
 
 _MAX_ADDRESSES = 3
+_METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254")})  # of clouds, where it is not link-local
 _KEPT_IN_PATH = "/%:@!$&'()*+,;=~-._"
 
 
@@ -162,7 +163,13 @@ def check_address(text: str, tls: bool) -> None:
         address = address.ipv4_mapped
     if address.is_loopback:
         return
-    if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
+    if (
+        address in _METADATA
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_reserved
+    ):
         raise WebhookError("its address is link-local or reserved, where no message is sent")
     if not tls and not address.is_private:
         raise WebhookError("its address is public: http is for private networks only, use https")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import threading
 
 _DEFAULT_ADDRESS = "127.0.0.1:9464"
 _GRACE_S = 4.0  # beyond `live.stop_s`, after which nothing is waited for
@@ -94,24 +97,31 @@ def run(
                     log_event(logging.INFO, "the gallery has another model now: the cameras are opened anew")
 
 
-def _stop_on_signals(stop: object, within_s: float) -> None:
-    """SIGTERM and Ctrl-C end the run; it is left when its time is up, or with the second signal."""
+def _stop_on_signals(stop: threading.Event, within_s: float) -> None:
+    """SIGTERM and Ctrl-C end the run; it is left when its time is up, or with the second signal.
+
+    A thread waits for the byte that the interpreter writes when a signal comes: handlers in Python run in the
+    main thread only, which may be waiting for a database.
+    """
     import os
     import signal
+    import socket
     import threading
+    from contextlib import suppress
 
-    assert isinstance(stop, threading.Event)
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.fileno())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
-    def leave() -> None:
+    def wait() -> None:
+        told.recv(1)
+        stop.set()
+        told.settimeout(within_s)
+        with suppress(TimeoutError):
+            told.recv(1)
+        tells.close()
         os._exit(1)  # the gallery is whole at any moment
 
-    def on_signal(number: int, _: object) -> None:
-        if stop.is_set():
-            leave()
-        stop.set()
-        timer = threading.Timer(within_s, leave)
-        timer.daemon = True
-        timer.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -11,12 +11,11 @@ from time import monotonic, time
 from pipeline import plugins
 from pipeline.live.camera import LiveCamera, Waiting
 from pipeline.live.settings import CameraSettings, RunConfig
-from pipeline.live.zones import Zones
 from pipeline.source_run import Tracker
 from pipeline.tracklets import TrackletBuilder
 from pipeline.types import Detections, Frame, TrackletUpdate
 from pipeline.writing import Writer
-from storage.errors import DatabaseUnavailable, GalleryFull
+from pipeline.zones import Zones
 from storage.gallery import Gallery
 from storage.records import SourceRecord
 
@@ -58,6 +57,15 @@ class LiveRun:
         self._gap: int | None = None  # the one that lasts
         self.record: SourceRecord | None = None
 
+    def begin(self, writer: Writer) -> SourceRecord:
+        """A source of its own for each run: its frames and tracks are counted from 0."""
+        now = time()
+        _close_earlier(self._gallery, self.status.name, now)
+        name, uri, key = self.status.name, self.status.uri, f"live-{uuid.uuid4().hex}"
+        self.record = self._gallery.begin_source(name, uri, key, now, self._settings_hash, live=True)
+        writer.expect(self.record.id, early=True)
+        return self.record
+
     def take(self) -> Callable[[], Frame] | None:
         """The newest frame, masked, as a function that converts it; None when there is none."""
         waiting = self.camera.take()
@@ -84,18 +92,19 @@ class LiveRun:
             self.end(writer)
             self.record = None
         self._index = frame.index
-        try:
-            record = self.record or self._begin(frame, writer)
-        except (GalleryFull, DatabaseUnavailable) as error:  # the next frame tries again
-            self.status.detail = str(error)
-            self.status.frames_dropped += 1
-            return
+        record = self.record or self.begin(writer)
         height, width = frame.image.shape[:2]
         if self._tracker is None or frame.image.shape != self._shape:
             self._restart(frame.image.shape, writer)
         assert self._tracker is not None
         inside = self._zones.inside(detections, width, height)
-        ids = self._tracker.update(frame, inside)
+        try:
+            ids = self._tracker.update(frame, inside)
+        except Exception as error:  # noqa: BLE001 - one frame of one camera must not end all of them
+            self.status.failures["tracker"] += 1
+            self.status.detail = f"tracker: {type(error).__name__}"
+            self._finish(writer)
+            return
         ids[ids >= 0] += self._first_id
         self._last_id = max(self._last_id, int(ids.max(initial=0)))
         alive = {track_id + self._first_id for track_id in self._tracker.alive()}
@@ -111,14 +120,13 @@ class LiveRun:
         """Between frames: gaps are written down, and tracks end when pictures stay away."""
         if monotonic() - self._seen > _SILENCE_S and len(self._builder):
             self._finish(writer)
-        if self.record is None:
-            return
+        assert self.record is not None
         while not self._gaps.empty():
             moment, reason = self._gaps.get()
             if reason is None:
                 writer.then(partial(self._end_gap, moment))
             else:
-                writer.then(partial(self._begin_gap, moment, reason))
+                writer.then(partial(self._begin_gap, self.record.id, moment, reason))
         if monotonic() - self._noted > _NOTE_EVERY_S:
             self._noted = monotonic()
             writer.then(
@@ -132,22 +140,8 @@ class LiveRun:
         """The run ends: what is in view is finished, and the source is complete after it."""
         self._finish(writer)
         self.look_after(writer)
-        if self.record is not None:
-            writer.then(partial(self._complete, writer, self.record.id))
-
-    def _begin(self, frame: Frame, writer: Writer) -> SourceRecord:
-        """A source of its own for each run: its frames and tracks are counted from 0."""
-        _close_earlier(self._gallery, self.camera.status.name, frame.timestamp)
-        self.record = self._gallery.begin_source(
-            self.status.name,
-            self.status.uri,
-            f"live-{uuid.uuid4().hex}",
-            frame.timestamp,
-            self._settings_hash,
-            live=True,
-        )
-        writer.expect(self.record.id)
-        return self.record
+        assert self.record is not None
+        writer.then(partial(self._complete, writer, self.record.id))
 
     def _restart(self, shape: tuple[int, ...], writer: Writer) -> None:
         """A new tracker, as boxes of another picture size mean other places."""
@@ -169,9 +163,8 @@ class LiveRun:
     def _note(self, source_id: int, num_frames: int, end: float | None) -> None:
         self._gallery.update_source(source_id, num_frames, end)
 
-    def _begin_gap(self, start: float, reason: str) -> None:
-        assert self.record is not None
-        self._gap = self._gallery.begin_gap(self.record.id, start, reason)
+    def _begin_gap(self, source_id: int, start: float, reason: str) -> None:
+        self._gap = self._gallery.begin_gap(source_id, start, reason)
 
     def _end_gap(self, end: float) -> None:
         if self._gap is not None:

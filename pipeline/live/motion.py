@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.live.zones import Corners, Zones
+from pipeline.zones import Corners, Zones
 
 Small = npt.NDArray[np.float32]
 

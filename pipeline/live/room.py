@@ -18,6 +18,7 @@ _SWEEP_EVERY_S = 86_400.0
 _SWEEP_AGAIN_S = 4_000.0  # after the start: then what a killed run left is old enough to go
 _AT_ONCE = 500
 _DAY_S = 86_400.0
+_LEAP_S = 3_600.0
 
 
 class Room:
@@ -34,6 +35,7 @@ class Room:
         self, gallery: Gallery, settings: RetentionSettings, status: RunStatus, stop: threading.Event
     ) -> None:
         self._gallery, self._settings, self._status, self._stop = gallery, settings, status, stop
+        self._epoch = time() - monotonic()
         self._thread = threading.Thread(target=self._keep, name="housekeeping", daemon=True)
 
     def start(self) -> None:
@@ -99,7 +101,9 @@ class Room:
                 return
 
     def _retain(self) -> None:
-        if self._settings.max_days is not None:
+        if abs(time() - monotonic() - self._epoch) > _LEAP_S:
+            log_event(logging.WARNING, "the clock has leapt: nothing is deleted by age until a new start")
+        elif self._settings.max_days is not None:
             before = time() - self._settings.max_days * _DAY_S
             while not self._stop.is_set() and self._delete_oldest(before):
                 pass

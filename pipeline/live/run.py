@@ -7,9 +7,11 @@ counted, and never done late.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from queue import SimpleQueue
 from random import Random
 from time import monotonic, perf_counter, time
@@ -24,6 +26,7 @@ from pipeline.live.camera import LiveCamera
 from pipeline.live.claims import claim_cameras
 from pipeline.live.hours import Hours
 from pipeline.live.live_run import LiveRun
+from pipeline.live.logs import log_event
 from pipeline.live.motion import MotionGate
 from pipeline.live.redaction import expand, redact
 from pipeline.live.room import Room
@@ -34,7 +37,8 @@ from pipeline.live.supply import Supply
 from pipeline.source_run import CameraRun, Detector, detect
 from pipeline.types import Detections, Frame
 from pipeline.video import Source, SourceSpec, is_stream
-from pipeline.writing import Writer
+from pipeline.writing import Writer, patiently
+from pipeline.zones import Zones
 from storage.gallery import Gallery
 
 _TURN_S = 0.2  # how long the loop waits for a frame
@@ -85,8 +89,9 @@ class Run:
             self._hooks.on_note(self.embedder.fallback)
         self._detector: Detector = plugins.build("detectors", config.detector)
         recorded = [CameraStatus(c.name, c.uri, "ended") for c in _recordings(config)]
+        zones = {camera.name: Zones(camera.region, camera.masks) for camera in _recordings(config)}
         self._recordings, _ = begin_sources(
-            gallery, sources, self._detector, config, _RecordingHooks(recorded, self._hooks)
+            gallery, sources, self._detector, config, _RecordingHooks(recorded, self._hooks), zones
         )
         for status in recorded:
             if any(run.source.camera == status.name for run in self._recordings):
@@ -104,9 +109,11 @@ class Run:
             ValueError: another process is reading one of the cameras into this gallery.
         """
         with ExitStack() as stack:
-            stack.enter_context(claim_cameras(self._gallery, [run.status.name for run in self._live]))
             room = Room(self._gallery, self._config.retention, self.status, stop)
             room.start()
+            if not room.wait():
+                return
+            stack.enter_context(claim_cameras(self._gallery, [run.status.name for run in self._live]))
             stack.enter_context(Deliverer(self._gallery, self.status))
             stack.enter_context(Matcher(self._gallery, self.embedder, self._config, self.status))
             patience_s = self._config.live.stop_s if self._live else None
@@ -116,20 +123,26 @@ class Run:
             for recording in self._recordings:
                 writer.expect(recording.record.id)
                 stack.callback(recording.close)
+            for run in self._live:
+                patiently(partial(run.begin, writer), room.wait)
             with Supply(self._live, self._recordings, self._config.video.open_sources, self._wake) as supply:
                 self._loop(supply, writer, stop)
             for run in self._live:
                 run.end(writer)
+        if writer.num_left:
+            log_event(
+                logging.ERROR, "told to stop, not everything could be stored in time", left=writer.num_left
+            )
 
     def _loop(self, supply: Supply, writer: Writer, stop: threading.Event) -> None:
         looked = 0.0
         while not stop.is_set() and not supply.exhausted:
             self.status.beat = monotonic()
             self.status.queued["write"] = len(writer)
-            if self.status.paused:
+            if self.status.paused or writer.is_behind:
                 stop.wait(_TURN_S)  # frames that come meanwhile are dropped, and counted as that
-            else:
-                self._turn(supply, writer)
+                continue
+            self._turn(supply, writer)
             if monotonic() - looked > _LOOK_AFTER_S:
                 looked = monotonic()
                 for run in self._live:
@@ -203,11 +216,16 @@ def open_cameras(config: RunConfig) -> list[Source]:
                 f"camera '{camera.name}': {redact(camera.uri)} is no stream that can be read; give rtsp://, "
                 "http(s):// or a webcam's number, or a file, folder or glob"
             )
-    specs = [
-        SourceSpec(camera.name, expand(camera.uri), camera.start.timestamp() if camera.start else None)
-        for camera in _recordings(config)
-    ]
-    return open_sources(specs, config)
+    return [source for camera in _recordings(config) for source in _opened(camera, config)]
+
+
+def _opened(camera: CameraSettings, config: RunConfig) -> list[Source]:
+    if camera.hours:
+        raise ValueError(f"camera '{camera.name}' is a recording: `hours` are of live cameras")
+    start = camera.start.timestamp() if camera.start else None
+    fps = camera.analysis_fps or config.video.analysis_fps
+    video = config.video.model_copy(update={"analysis_fps": fps})
+    return open_sources([SourceSpec(camera.name, expand(camera.uri), start)], config.replace(video=video))
 
 
 def _recordings(config: RunConfig) -> list[CameraSettings]:

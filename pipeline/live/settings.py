@@ -45,6 +45,12 @@ class CameraSettings(Settings):
     def _keepable(cls, name: str) -> str:
         return camera_name(name)
 
+    @model_validator(mode="after")
+    def _fits_recordings(self) -> CameraSettings:
+        if self.start is not None and self.hours:
+            raise ValueError("`start` is of recordings, and `hours` of live cameras")
+        return self
+
     @field_validator("start")
     @classmethod
     def _in_utc(cls, start: datetime | None) -> datetime | None:
@@ -71,7 +77,7 @@ class LiveSettings(Settings):
         0.5, gt=0, description="frames a second of a scene where nothing moves and nobody is seen"
     )
     motion_gate: bool = Field(True, description="analyse still scenes at `idle_fps` only")
-    stop_s: float = Field(5.0, gt=0, description="time for finishing what is in hand when told to stop")
+    stop_s: float = Field(5.0, gt=0, le=5, description="time for finishing what is in hand when told to stop")
     threads_per_stream: int = Field(1, ge=0, description="decoding threads of one stream; 0: FFmpeg decides")
     timezone: str = Field("UTC", description="of `hours`, such as Europe/Berlin")
 

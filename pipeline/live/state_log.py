@@ -15,7 +15,6 @@ from pipeline.live.status import CameraStatus, RunStatus
 _POLL_S = 0.5
 # A stream that holds for so long has recovered: its next failure is the first of a new series.
 _STEADY_S = 60.0
-_LEVELS = {"failed": logging.ERROR, "paused": logging.WARNING, "waiting": logging.WARNING}
 
 
 @dataclass
@@ -86,7 +85,7 @@ class StateLog:
         seen.down_since = now if seen.down_since is None else seen.down_since
         seen.steady_since = None
         seen.told = before.bit_length() != seen.failures.bit_length()  # a power of two was reached
-        if seen.told and camera.state != "failed":  # that it has given up is told below
+        if seen.told:
             log_event(
                 logging.WARNING,
                 "stream failed",
@@ -99,9 +98,8 @@ class StateLog:
     def _change(self, camera: CameraStatus, seen: _Seen, now: float) -> None:
         if camera.state == "streaming":
             self._streaming(camera, seen, now)
-        elif camera.state in ("off", "paused", "ended", "failed"):
-            level = _LEVELS.get(camera.state, logging.INFO)
-            log_event(level, f"camera {camera.state}", camera=camera.name, **_detail(camera))
+        elif camera.state in ("off", "ended"):
+            log_event(logging.INFO, f"camera {camera.state}", camera=camera.name, **_detail(camera))
             seen.steady_since = None
 
     def _streaming(self, camera: CameraStatus, seen: _Seen, now: float) -> None:

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
-CameraState = Literal["connecting", "streaming", "waiting", "off", "paused", "ended", "failed"]
-"""waiting: for the next try; off: outside its hours; paused: the disk is full; ended: a recording is done."""
+CameraState = Literal["connecting", "streaming", "waiting", "off", "ended"]
+"""waiting: for the next try; off: outside its hours; ended: a recording is done."""
 
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from os import cpu_count
 from time import monotonic, perf_counter
 from types import TracebackType
@@ -138,4 +139,8 @@ class _Recording:
     def take(self) -> Callable[[], Frame] | End | None:
         """The next frame, if it is decoded."""
         found = self.reader.poll()
-        return (lambda: found) if isinstance(found, Frame) else found
+        return partial(self._masked, found) if isinstance(found, Frame) else found
+
+    def _masked(self, frame: Frame) -> Frame:
+        self.run.zones.black_out(frame.image)
+        return frame

@@ -18,12 +18,10 @@ _STATES = {
     "streaming": ("●", "green"),
     "connecting": ("◌", "yellow"),
     "waiting": ("◌", "yellow"),
-    "paused": ("‖", "yellow"),
-    "failed": ("✕", "red"),
     "off": ("○", "dim"),
     "ended": ("✓", "dim"),
 }
-_UNEASY = ("failed", "waiting", "connecting", "paused")
+_UNEASY = ("waiting", "connecting")
 _DROP_ALARM = 0.01
 
 Cell = tuple[str, str]

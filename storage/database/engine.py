@@ -83,12 +83,16 @@ class Database:
             driver = connection.connection.driver_connection
             assert driver is not None
             try:
+                # Writers wait meanwhile, so it must not wait long for a reader: the next one merges.
+                driver.execute(f"PRAGMA busy_timeout={_MERGE_WAIT_MS}")
                 return not driver.execute(_MERGE).fetchone()[0]
             except sqlite3.Error as error:
                 mapped = self._mapped(exc.OperationalError(_MERGE, None, error))
                 if isinstance(mapped, errors.GalleryFull):
                     return False
                 raise mapped from None
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
 
     def close(self) -> None:
         """Closes every connection."""
@@ -124,6 +128,7 @@ class Database:
 
 
 _MERGE = "PRAGMA wal_checkpoint(TRUNCATE)"
+_MERGE_WAIT_MS = 500
 
 _FULL = {"SQLITE_FULL", "53100"}
 _READ_ONLY = {"SQLITE_READONLY", "SQLITE_READONLY_DBMOVED", "SQLITE_READONLY_DIRECTORY", "25006"}

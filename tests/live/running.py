@@ -37,7 +37,7 @@ def write_config(folder: Path, cameras: list[dict[str, Any]], **more: Any) -> Pa
         "cameras": cameras,
         "embedder": {"name": "colour_stripes"},
         "tracker": {"name": "bytetrack", "lost_buffer_s": 1.0},
-        "live": {"backoff_s": 0.2, "backoff_max_s": 0.5, "read_timeout_s": 2.0, "gap_s": 2.0, "stop_s": 6.0},
+        "live": {"backoff_s": 0.2, "backoff_max_s": 0.5, "read_timeout_s": 2.0, "gap_s": 2.0, "stop_s": 5.0},
         "retention": {"min_free_mb": 1},
         **more,
     }

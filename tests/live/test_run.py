@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from storage.errors import DatabaseUnavailable
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
 from tests.live.running import PAUSE, PROGRAM, WALK, Start, cameras, listed, until, walk, write_config
+from tests.storage.making import small_disk
 
 
 @contextmanager
@@ -218,6 +219,75 @@ def test_the_oldest_make_room_when_that_is_asked_for(
         until(lambda: first not in {r.id for r in gallery.tracklets()}, 30, "the deletion")
         monkeypatch.setattr(gallery, "free_bytes", lambda: 10**12)
         until(lambda: gallery.counts()["tracklets"], 30, "newer ones")
+
+
+def test_a_disk_that_is_really_full_pauses_the_run(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, cameras(server, "red", "green"), retention={"min_free_mb": 0})
+    with (
+        small_disk("30m") as disk,
+        Gallery.open(disk / "g", create=True) as gallery,
+        running(gallery, config, monkeypatch) as run,
+    ):
+        until(lambda: gallery.counts()["tracklets"], 30, "a tracklet")
+        with (disk / "others").open("wb") as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        until(lambda: "disk full" in run.status.paused, 40, "the pause")
+        time.sleep(6)
+        assert time.monotonic() - run.status.beat < 2, "a paused run still turns"
+        (disk / "others").unlink()
+        count = gallery.counts()["tracklets"]
+        until(lambda: gallery.counts()["tracklets"] > count and not run.status.paused, 30, "more of them")
+
+
+def test_what_is_deleted_while_in_view_stays_deleted(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, cameras(server, "red"))
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch):
+        early = until(lambda: next((r for r in gallery.tracklets() if not r.finished), None), 20, "somebody")
+        gallery.delete_tracklets([early.id])
+        until(lambda: gallery.counts()["tracklets"], 20, "the next walk")
+        assert min(record.start for record in gallery.tracklets()) > early.end
+
+
+def test_zones_and_rate_hold_for_recordings_too(tmp_path: Path, start: Start) -> None:
+    recording = walk(tmp_path / "recorded.mp4", BLUE, RED)
+    left_half = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+    looks = {"masked": {"masks": [left_half]}, "inside": {"region": left_half}, "slow": {"analysis_fps": 5}}
+    told = [{"name": name, "uri": str(recording), **look} for name, look in looks.items()]
+    config = write_config(tmp_path, told, tracker={"name": "bytetrack", "lost_buffer_s": 1.0})
+    process = start(config, tmp_path / "g")
+    _, logged = process.communicate(timeout=60)
+    assert process.returncode == 0, logged
+    with Gallery.open(tmp_path / "g") as gallery:
+        boxes = {record.camera: gallery.trajectory(record.id).xyxy for record in gallery.tracklets()}
+        frames = {record.camera: record.num_frames for record in gallery.tracklets()}
+    assert boxes["masked"][:, 0].min() >= 159
+    assert ((boxes["inside"][:, 0] + boxes["inside"][:, 2]) / 2).max() <= 160
+    assert WALK // 2 - 4 <= frames["slow"] <= WALK // 2
+    told[0]["hours"] = ["mon-fri 07:00-19:00"]
+    process = start(write_config(tmp_path, told), tmp_path / "other")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "camera 'masked' is a recording: `hours` are of live cameras" in said
+
+
+def test_an_outage_that_lasts_when_the_run_ends_is_one_gap(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = [{"name": "red", "uri": server.uri("nobody")}]
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        with running(gallery, write_config(tmp_path, dead), monkeypatch):
+            (gap,) = until(gallery.gaps, 20, "a gap of a camera that never answered")
+            assert (gap.camera, gap.end) == ("red", None)
+        with running(gallery, write_config(tmp_path, cameras(server, "red")), monkeypatch) as run:
+            until(lambda: run.status.cameras[0].frames_analysed, 20, "a frame")
+            until(
+                lambda: [gap.end is not None for gap in gallery.gaps()] == [True], 10, "its end, and no other"
+            )
 
 
 def test_a_database_that_goes_away_pauses_the_run_until_it_is_back(

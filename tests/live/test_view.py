@@ -68,7 +68,7 @@ def test_the_view_shows_numbers_and_troubles_first_when_there_are_many() -> None
     view.draw(80, 20, 0.0)
     for camera in status.cameras:
         _work(camera, 2)
-    status.cameras[33].state, status.cameras[33].detail = "failed", "wrong password"
+    status.cameras[33].state, status.cameras[33].detail = "waiting", "wrong password"
     status.paused = "disk full"
     text = view.draw(80, 20, 2.0).plain
     assert "39 of 40 cameras streaming" in text

@@ -147,6 +147,17 @@ def test_a_track_that_comes_back_is_continued_by_nobody() -> None:
     assert begun.earlier == ()
 
 
+def test_who_was_told_of_early_is_told_of_at_the_end_whatever_became_of_the_track() -> None:
+    builder = TrackletBuilder("cam", TrackletSettings(min_height_px=60), StitchSettings(), early=True)
+    assert len(two_tracks(builder, range(10), [1], {1})) == 1
+    small = Detections(np.array([(10, 20, 20, 40)], np.float32), np.ones(1, np.float32))
+    for i in range(10, 60):  # walks away until too small for the gates
+        builder.add(Frame("cam", i, i / 10, IMAGE), small, np.array([1]), {1})
+    (finished,) = builder.close()
+    assert (finished.finished, finished.tracklet.key) == (True, (1, 0))
+    assert builder.rejected == {}
+
+
 def test_without_early_news_only_beginnings_that_may_continue_something_are_told() -> None:
     builder = TrackletBuilder("cam", TrackletSettings(), StitchSettings())
     first, begun = two_tracks(builder, range(20), [1], {1}) + two_tracks(builder, range(20, 60), [2], {2})

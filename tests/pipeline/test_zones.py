@@ -8,8 +8,8 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from pipeline.live.zones import Zones, covered
 from pipeline.types import Detections
+from pipeline.zones import Zones, covered
 
 QUARTER = [(0.5, 0.5), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0)]
 TRIANGLE = [(0.5, 0.2), (0.8, 0.8), (0.2, 0.8)]

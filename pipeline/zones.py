@@ -43,6 +43,11 @@ class Zones:
         self._masks = tuple(np.asarray(mask, np.float64) for mask in masks)
         self._patches: dict[tuple[int, ...], tuple[_Patch, ...]] = {}
 
+    def polygons(self) -> list[list[list[float]]]:
+        """All corners, the region's first, as JSON can have them."""
+        region = [] if self._region is None else self._region.tolist()
+        return [region, *(mask.tolist() for mask in self._masks)]
+
     def black_out(self, image: npt.NDArray[np.uint8]) -> None:
         """Set every pixel that a mask touches to 0, in place.
 
