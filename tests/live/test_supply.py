@@ -15,6 +15,7 @@ from pipeline.config import VideoSettings
 from pipeline.live.supply import Supply
 from pipeline.types import Frame
 from pipeline.video import Source, SourceSpec, open_source
+from pipeline.zones import Zones
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -43,6 +44,7 @@ class Still:
 @dataclass(eq=False)
 class Recorded:
     source: Source
+    zones: Zones = field(default_factory=lambda: Zones(None))
 
 
 def names(supply: Supply, size: int) -> list[str]:
