@@ -54,7 +54,17 @@ def test_crops_show_somebody_who_moves(rendered: Path) -> None:
         assert min(changes) > 0.5
 
 
-def test_the_same_seed_gives_the_same_files_in_any_number_of_processes(
+def test_any_number_of_processes_gives_the_same_files(pack: Path, tmp_path: Path) -> None:
+    plan = TrackletPlan(people=41, cameras=2, seen_by=2, frames=1, seed=2)  # two shards
+    write_tracklets(pack, tmp_path / "one", plan, Hooks(), workers=1)
+    steps = _Steps()
+    assert write_tracklets(pack, tmp_path / "two", plan, steps, workers=2, minutes=0) == (0, 0, 82)
+    assert write_tracklets(pack, tmp_path / "two", plan, steps, workers=2) == (82, 82, 82)
+    assert steps.steps[-1] == (82, 82)
+    assert file_hashes(tmp_path / "one") == file_hashes(tmp_path / "two")
+
+
+def test_the_same_seed_gives_the_same_files_and_a_stopped_rendering_goes_on(
     rendered: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two shards, as a test cannot wait for the usual 40 people.
