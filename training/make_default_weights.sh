@@ -12,19 +12,20 @@
 # and the logs; a slice that ends early leaves its weights there as well).
 set -euo pipefail
 : "${ASSETS:?the folder of the people pack}" "${WORK:?a folder to work in}"
+root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 name=${NAME:-synthetic} # not that of a card: a file of that name must be the card's
-config=${CONFIG:-configs/train.yaml}
+config=${CONFIG:-$root/configs/train.yaml}
 beginning=()
 teacher=()
 [[ -z ${INIT:-} ]] || beginning=(--init "$INIT")
 [[ -z ${INIT_FROM:-} ]] || beginning=(--init-from "$INIT_FROM")
 if [[ -n ${TEACHER:-} ]]; then
   name=${NAME:-distilled}
-  config=${CONFIG:-configs/train_distilled.yaml}
+  config=${CONFIG:-$root/configs/train_distilled.yaml}
   teacher=(--teacher openvino_reid --teacher-weights "$TEACHER")
 fi
-run() { "$python" run_pipeline.py "$@"; }
+run() { "$python" "$root/run_pipeline.py" "$@"; }
 
 if [[ -n ${PIECES:-} && ! -d $ASSETS ]]; then
   rm -rf "$ASSETS.part"

@@ -27,10 +27,10 @@ TEACHER = ROOT.parent.joinpath(
 
 
 def run_script(*options: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """The script from the checkout, with settings as environment variables."""
+    """The script with settings as environment variables."""
     return subprocess.run(
-        ["bash", "training/make_default_weights.sh", *options],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=280,
+        ["bash", ROOT / "training" / "make_default_weights.sh", *options],
+        capture_output=True, text=True, check=False, timeout=280,
         env={**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}},
     )  # fmt: skip
 
