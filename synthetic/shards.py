@@ -4,9 +4,8 @@ import json
 import math
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
@@ -115,7 +114,7 @@ def _render(work: Callable[[int], None], marks: Path, shard: int) -> int:
 def _rendered(
     work: Callable[[int], int], shards: Sequence[int], workers: int | None, minutes: float | None
 ) -> Iterator[int]:
-    """The shards, each when it is done, in their order."""
+    """The shards, each when it is done."""
     deadline = monotonic() + 60 * (math.inf if minutes is None else minutes)
     in_time = takewhile(lambda _: monotonic() < deadline, iter(shards))
     workers = min(workers or os.cpu_count() or 1, max(1, len(shards)))
@@ -125,7 +124,9 @@ def _rendered(
     # Mesa would start threads of its own in each process.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        waiting = deque(pool.submit(work, shard) for shard in islice(in_time, workers + 2))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(work, shard) for shard in islice(in_time, 1))
+        # One a process: what waited in a queue would still begin when the time is up.
+        running = {pool.submit(work, shard) for shard in islice(in_time, workers)}
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(work, shard) for shard in islice(in_time, len(finished))}
+            yield from (job.result() for job in finished)

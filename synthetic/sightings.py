@@ -10,6 +10,8 @@ from synthetic.cameras import Camera
 from synthetic.figures import Box, box_of, outline
 from synthetic.renderer import Figure, Renderer, SceneryModel
 
+_COARSE = (32, 64)  # width and height in pixels that tell roughly how much of somebody is hidden
+
 
 @dataclass(frozen=True)
 class Sighting:
@@ -55,6 +57,22 @@ def _sighting(
         return None
     placed = (full[0] + left, full[1] + top, full[2] + left, full[3] + top)
     return Sighting(placed, seen, min(1.0, float(shown.sum() / alone.sum())))
+
+
+def visible_share(
+    renderer: Renderer, camera: Camera, scenery: SceneryModel, figures: Sequence[Figure]
+) -> float:
+    """How much of the first figure neither things nor the other figures hide, in [0, 1]; within 2 %.
+
+    Pixels beyond the border of the picture count as those within.
+    """
+    near = box_of(camera, figures[0], outline(figures[0].model.character))
+    if near is None:
+        return 0.0
+    view = camera.view(near, _COARSE)
+    alone = renderer.identify(view, None, figures[:1]) > 0
+    shown = renderer.identify(view, scenery, figures) == 1
+    return min(1.0, float(shown.sum() / max(1, alone.sum())))
 
 
 def extent(mask: NDArray[np.bool_]) -> Box | None:

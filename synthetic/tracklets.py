@@ -25,11 +25,14 @@ from synthetic.optics import develop
 from synthetic.people import Person, population
 from synthetic.renderer import Figure, PersonModel, Renderer, SceneryModel
 from synthetic.shards import Rendered, claim_folder, render_shards, write_jpeg
+from synthetic.sightings import visible_share
 from synthetic.sites import Site, sample_site
 
 CROP_WIDTH, CROP_HEIGHT = 128, 256
 _TALLEST = 288  # a crop is stored 256 pixels high, so a closer view is drawn no larger than this
 _SHARD_PEOPLE = 40
+LEAST_VISIBLE = 0.25  # of the person, half-way
+_TRIES = 12  # walks drawn until that much shows
 _CROWD = 6  # people of the shard who may walk beside or before the one of the tracklet
 
 Image = NDArray[np.uint8]
@@ -206,9 +209,16 @@ def render_tracklet(
     num_frames: int,
     rng: np.random.Generator,
 ) -> list[Image]:
-    """Crops of the last person of a crowd in one camera; the others may pass by."""
+    """Crops of the last person of a crowd in one camera; the others may pass by.
+
+    Somebody whom things or others hide nearly all of, half-way, walks elsewhere: no detector would make a
+    tracklet of that.
+    """
     times = np.arange(num_frames) * rng.uniform(0.1, 0.34) + rng.uniform(0, 0.05, num_frames)
-    figures = _walkers(site, crowd, times, rng)  # per frame, the one of the tracklet first
+    for _ in range(_TRIES):
+        figures = _walkers(site, crowd, times, rng)  # per frame, the one of the tracklet first
+        if visible_share(renderer, site.camera, scenery, figures[num_frames // 2]) >= LEAST_VISIBLE:
+            break
     vertices = outline(crowd[-1][1].character)
     crops = []
     for frame in figures:

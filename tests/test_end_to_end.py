@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import av
 import pytest
 
 from evaluation.tracking import read_mot
@@ -44,6 +45,17 @@ REACHED = {
     "colour_stripes": (Reached(0.7, 0.85), Reached(0.5, 0.75)),  # 0.82, 0.94 and 0.71, 0.88
     "ste_nvan": (Reached(0.9, 1.0), Reached(0.85, 0.95)),  # 1.00, 1.00 and 1.00, 1.00
 }
+
+
+def test_the_example_is_three_cameras_of_30_s_in_at_most_10_mb() -> None:
+    assert len(CAMERAS) == 3
+    assert len({person for _, person in visits()}) == 8
+    assert sum(path.stat().st_size for path in EXAMPLE.iterdir()) <= 10_000_000
+    for camera in CAMERAS:
+        with av.open(str(EXAMPLE / f"{camera}.mp4")) as video:
+            (stream,) = video.streams.video
+            assert stream.codec_context.name == "h264"
+            assert (stream.frames, stream.average_rate) == (300, 10)
 
 
 def visits() -> dict[tuple[str, int], int]:

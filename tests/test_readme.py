@@ -1,9 +1,12 @@
-"""The README names every file, and nothing that is not there."""
+"""The README names every file and nothing that is not there; the tree stays small enough to travel."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipeline", "models", "storage", "evaluation", "training", "synthetic", "benchmarks")
@@ -21,3 +24,11 @@ def test_links_of_the_documents_lead_somewhere() -> None:
     for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")):
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_tracked_files_stay_under_48_mb() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip(f"{ROOT} is no checkout of git")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    files = [ROOT / name for name in listed.decode().split("\0") if name]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 48_000_000

@@ -1,10 +1,11 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from synthetic.assets import CharacterCard
-from synthetic.people import SAME_COLOUR, population
+from synthetic.people import _IN_HAND, SAME_COLOUR, population
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,30 @@ def test_skin_keeps_near_the_characters_own(cards: list[CharacterCard]) -> None:
     assert 1.5 < off[:, 0].std() < 3.5
     assert np.abs(off[:, 0]).max() <= 6
     assert not off[:, 1:].any()
+
+
+def test_people_mostly_walk_and_also_stand_turn_and_telephone(cards: list[CharacterCard]) -> None:
+    rng = np.random.default_rng(4)
+    people = population(cards, 300, rng)
+    seen = [(person, person.bearing(rng)) for person in people for _ in range(4)]
+    activities = Counter(bearing.activity for _, bearing in seen)
+    assert activities["walk"] > 900
+    assert min(activities["stand"], activities["turn"]) > 30
+    assert sum("phone" in (bearing.left_arm, bearing.right_arm) for _, bearing in seen) > 30
+    for person, bearing in seen:
+        for thing in person.accessories:
+            if thing.kind in _IN_HAND:
+                arm = bearing.left_arm if thing.side == "left" else bearing.right_arm
+                assert arm == _IN_HAND[thing.kind], "a full hand holds on"
+
+
+def test_all_that_can_be_worn_and_carried_occurs(cards: list[CharacterCard]) -> None:
+    people = population(cards, 3000, np.random.default_rng(5))
+    things = Counter(thing.kind for person in people for thing in person.accessories)
+    assert len(things) == 18
+    assert min(things.values()) >= 10
+    assert max(len(person.accessories) for person in people) == 3
+    for region in ("top", "bottom", "shoes", "hair"):
+        colours = {person.garments[region].target for person in people}
+        assert len(colours) > 1500, region
+    assert len({person.garments["top"].pattern for person in people}) >= 12

@@ -9,9 +9,17 @@ from tiny_pack import file_hashes
 
 from evaluation.datasets import load
 from pipeline.hooks import Hooks
+from synthetic.assets import read_cards
+from synthetic.cameras import Camera
 from synthetic.contact_sheet import tracklet_rows, write_contact_sheet
-from synthetic.renderer import Renderer
-from synthetic.tracklets import TrackletPlan, write_tracklets
+from synthetic.dressing import Wardrobe
+from synthetic.mesh import box
+from synthetic.optics import Optics
+from synthetic.people import population
+from synthetic.renderer import Light, Renderer, SceneryPart
+from synthetic.sightings import visible_share
+from synthetic.sites import Site
+from synthetic.tracklets import LEAST_VISIBLE, TrackletPlan, render_tracklet, write_tracklets
 
 pytestmark = pytest.mark.usefixtures("renderer")  # skips where there is no OpenGL
 PLAN = TrackletPlan(people=3, cameras=3, seen_by=2, frames=8, seed=4)
@@ -54,7 +62,17 @@ def test_crops_show_somebody_who_moves(rendered: Path) -> None:
         assert min(changes) > 0.5
 
 
-def test_the_same_seed_gives_the_same_files_in_any_number_of_processes(
+def test_any_number_of_processes_gives_the_same_files(pack: Path, tmp_path: Path) -> None:
+    plan = TrackletPlan(people=41, cameras=2, seen_by=2, frames=1, seed=2)  # two shards
+    write_tracklets(pack, tmp_path / "one", plan, Hooks(), workers=1)
+    steps = _Steps()
+    assert write_tracklets(pack, tmp_path / "two", plan, steps, workers=2, minutes=0) == (0, 0, 82)
+    assert write_tracklets(pack, tmp_path / "two", plan, steps, workers=2) == (82, 82, 82)
+    assert steps.steps[-1] == (82, 82)
+    assert file_hashes(tmp_path / "one") == file_hashes(tmp_path / "two")
+
+
+def test_the_same_seed_gives_the_same_files_and_a_stopped_rendering_goes_on(
     rendered: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two shards, as a test cannot wait for the usual 40 people.
@@ -123,3 +141,33 @@ def test_plans_out_of_range_are_refused() -> None:
 
 def test_the_real_renderer_is_named(renderer: Renderer) -> None:
     assert renderer.device
+
+
+def test_nobody_is_labelled_who_cannot_be_seen(
+    renderer: Renderer, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = SceneryPart(box((4, 6, 0.1), (-2.2, 3, 1.5)), 0, np.full(3, 255, np.uint8))
+    site = Site(
+        Camera((0.0, 3.0, 9.0), (0.0, 1.0, 0.0), 500.0, 480, 270), Optics(),
+        Light(np.ones((9, 3), np.float32), np.float32([0, 1, 0]), np.zeros(3, np.float32), 1.0), (wall,),
+        np.full((1, 512, 512, 4), 255, np.uint8), np.zeros((2, 4, 3), np.uint8), 0.0, (0.0, 0.0, 0.0, 0.0),
+    )  # fmt: skip
+    cards = read_cards(pack)
+    (person,) = population(cards, 1, np.random.default_rng(0))
+    scenery, model = site.build(renderer), Wardrobe(renderer, cards).dress(person)
+    shares: list[float] = []
+
+    def watched(*arguments: Any) -> float:
+        shares.append(visible_share(*arguments))
+        return shares[-1]
+
+    monkeypatch.setattr("synthetic.tracklets.visible_share", watched)
+    rng, hidden = np.random.default_rng(1), 0
+    for _ in range(12):
+        render_tracklet(renderer, site, scenery, [(person, model)], 2, rng)
+        assert shares[-1] >= LEAST_VISIBLE
+        hidden += sum(share < 0.05 for share in shares)
+        shares.clear()
+    assert hidden >= 3, "the wall hides half of the place"
+    scenery.release()
+    model.release()

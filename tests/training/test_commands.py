@@ -139,20 +139,3 @@ def test_wrong_input_is_one_line(
     assert code == 2
     assert error[-1].startswith("retrace: ")
     assert message in error[-1]
-
-
-@pytest.mark.parametrize(
-    ("code", "calls"), [(0, "synthesize train weights"), (75, "synthesize train"), (2, "synthesize train")]
-)
-def test_the_script_for_default_weights_goes_on_only_when_training_is_done(
-    tmp_path: Path, code: int, calls: str
-) -> None:
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "$2" >> {tmp_path}/calls\n[ "$2" != train ] || exit {code}\n')
-    python.chmod(0o755)
-    settings = {"ASSETS": "pack", "WORK": str(tmp_path), "PYTHON": str(python), "PATH": os.environ["PATH"]}
-    script = ROOT / "training" / "make_default_weights.sh"
-    done = subprocess.run(["bash", str(script)], env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == code
-    assert (tmp_path / "calls").read_text().split() == calls.split()
-    assert ("done: " in done.stdout) == (code == 0)
