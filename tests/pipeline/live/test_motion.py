@@ -170,6 +170,10 @@ def test_it_reads_a_plane_with_padded_lines_and_a_tiny_picture() -> None:
     gate = MotionGate()
     gate.moved(padded[:, :720], 0.0)
     assert not gate.moved(place, 0.1)
+    for turns in (1, 2, 3):  # a camera that hangs on its side
+        turned = MotionGate()
+        turned.moved(np.rot90(place, turns), 0.0)
+        assert not turned.moved(np.rot90(place, turns), 0.1)
     tiny = MotionGate()
     tiny.moved(np.zeros((3, 5), np.uint8), 0.0)
     assert not tiny.moved(np.zeros((3, 5), np.uint8), 0.1)
