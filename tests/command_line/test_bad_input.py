@@ -141,7 +141,7 @@ def refused(capsys: Capture, expected: str) -> None:
         ("c=unreadable", "unreadable has no frame that can be decoded"),
         ("c=*.mp4", "no pictures in *.mp4"),
         ("c=" + "x" * 5000, "File name too long"),
-        ("c=rtsp://user:secret@host/", "live streams"),
+        ("c=rtsp://user:secret@host/", "a live stream does not end"),
         ("=ok.mp4", "takes NAME="),
         ("c= ", "NAME=URI"),
         ("a\nb=ok.mp4", "control characters"),
