@@ -50,11 +50,12 @@ def plain_ultralytics(video: Path, name: str, tracker: str, image_size: int | No
 
 
 def retrace(video: Path, name: str, tracker: str, image_size: int | None, overrides: list[str]) -> Tracks:
-    """What a user gets: the boxes of the tracklets in the gallery."""
+    """The boxes of the tracklets in the gallery."""
     settings = [
         f"tracker.name={tracker}",
         f"detector.weights={name}",
         "embedder.name=colour_stripes",
+        "stitch.enabled=false",  # the tracker alone
         *overrides,
     ]
     if image_size:
