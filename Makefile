@@ -25,7 +25,7 @@ demo: $(STAMP)
 # The tests of real footage need the default detector; fetched once into the user's cache folder.
 test: $(STAMP) check
 	$(PY) run_pipeline.py weights fetch
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

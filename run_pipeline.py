@@ -121,7 +121,9 @@ def ingest(
     """Find the people in videos and add them to a gallery, which is made when it is not there."""
     from pipeline.ingest import ingest as run_ingest
     from pipeline.ingest import open_sources
+    from pipeline.memory import return_large_blocks
 
+    return_large_blocks()
     settings = _config(config, set_, detector_weights, embedder, embedder_weights, trust_weights, device)
     specs = parse_sources(source, start or [])
     if not gallery.exists():

@@ -55,6 +55,7 @@ def run(
     from pipeline.live.state_log import StateLog
     from pipeline.live.terminal import LiveView, NewsHandler
     from pipeline.live.watchdog import Watchdog
+    from pipeline.memory import return_large_blocks
     from storage.errors import GenerationChanged
     from storage.gallery import Gallery
 
@@ -63,6 +64,7 @@ def run(
     settings = settings.replace(embedder=on_device(settings.embedder, device))
     if settings.detector.name == "yolo":
         settings = settings.replace(detector=settings.detector.updated(device=device))
+    return_large_blocks()
     stop = threading.Event()
     _stop_on_signals(stop, settings.live.stop_s + _GRACE_S)
     if listen != "off":
