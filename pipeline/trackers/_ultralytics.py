@@ -12,6 +12,8 @@ import numpy.typing as npt
 from pipeline.config import Settings
 from pipeline.types import Detections, Frame
 
+_REMOVED_KEPT = 100  # the next frame needs those of this one; Ultralytics keeps a thousand
+
 
 class UltralyticsTracker:
     """One instance per camera and source; ids start at 1 and are never given twice by an instance."""
@@ -34,6 +36,7 @@ class UltralyticsTracker:
         """
         image = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR) if self._needs_image else None
         self._tracker.update(_Boxes(detections.xyxy, detections.confidence), image)
+        del self._tracker.removed_stracks[:-_REMOVED_KEPT]
         ids = np.full(len(detections), -1, np.int64)
         for track in self._tracker.tracked_stracks:
             if track.is_activated and track.frame_id == self._tracker.frame_id:

@@ -91,7 +91,7 @@ def test_memory_does_not_grow_with_tracks_that_are_gone(name: str) -> None:
             frame(i), boxes(20 + 60 * (i // 10 % 5), confidence=0.9) if i % 10 < 4 else Detections.empty()
         )
     assert len(tracker.alive()) <= 2
-    assert len(tracker._tracker.removed_stracks) <= 1000
+    assert len(tracker._tracker.removed_stracks) <= 100
 
 
 def test_camera_motion_is_compensated_when_asked() -> None:
