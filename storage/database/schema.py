@@ -9,7 +9,7 @@ import sqlalchemy as sa
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 AnySelect: TypeAlias = sa.Select[*tuple[Any, ...]]
 
-VERSION = "0002"
+VERSION = "0003"
 """The newest migration: what this code reads and writes."""
 
 VERSION_TABLE = "retrace_schema"
@@ -39,17 +39,23 @@ class Key(sa.TypeDecorator[int]):
         return None if value is None else int(value)
 
 
-def _key(name: str) -> sa.Column[int]:
+def key(name: str) -> sa.Column[int]:
     return sa.Column(name, Key, sa.Identity(always=True), primary_key=True)
 
 
-def _reference(
-    name: str, target: str, *, primary_key: bool = False, nullable: bool = False, index: bool = False
+def reference(
+    name: str,
+    target: str,
+    *,
+    primary_key: bool = False,
+    nullable: bool = False,
+    index: bool = False,
+    on_delete: str = "CASCADE",
 ) -> sa.Column[int]:
     return sa.Column(
         name,
         Key,
-        sa.ForeignKey(target, ondelete="CASCADE"),
+        sa.ForeignKey(target, ondelete=on_delete),
         primary_key=primary_key,
         nullable=nullable,
         index=index,
@@ -69,7 +75,7 @@ gallery = sa.Table(
 sources = sa.Table(
     "sources",
     metadata,
-    _key("id"),
+    key("id"),
     sa.Column("camera", sa.Text, nullable=False),
     sa.Column("uri", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
@@ -80,6 +86,8 @@ sources = sa.Table(
     sa.Column("counts", sa.JSON, nullable=False),
     sa.Column("end", sa.Double),  # time of the last analysed frame, as far as it is known
     sa.Column("live", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Whether parts of its pictures were blacked out: then the video itself shows what nobody may see.
+    sa.Column("masked", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("camera", "fingerprint"),
     sqlite_autoincrement=True,
 )
@@ -87,8 +95,8 @@ sources = sa.Table(
 tracklets = sa.Table(
     "tracklets",
     metadata,
-    _key("id"),
-    _reference("source_id", "sources.id"),
+    key("id"),
+    reference("source_id", "sources.id"),
     sa.Column("track_id", Key, nullable=False),
     sa.Column("first_frame", Key, nullable=False),
     sa.Column("num_frames", sa.Integer, nullable=False),
@@ -100,23 +108,50 @@ tracklets = sa.Table(
     sa.Column("crop_positions", sa.LargeBinary, nullable=False),  # (K,) int32
     sa.Column("media_version", sa.Integer, nullable=False, server_default="0"),  # see media.py
     sa.Column("finished", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("camera", sa.Text, nullable=False, server_default=""),  # its source's, for the index below
+    # Retention may take the crops or the embeddings before it takes the rest.
+    sa.Column("has_crops", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("searchable", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("source_id", "track_id", "first_frame"),
+    sa.Index("ix_tracklets_camera_start_id", "camera", "start", "id"),
     sa.Index("ix_tracklets_start_id", "start", "id"),
     sa.Index("ix_tracklets_end_id", "end", "id"),
     sqlite_autoincrement=True,
 )
 
+# How many tracklets began in each hour, kept with every insertion and deletion: time lines of millions.
+tracklet_hours = sa.Table(
+    "tracklet_hours",
+    metadata,
+    sa.Column("camera", sa.Text, primary_key=True),
+    sa.Column("hour", Key, primary_key=True, autoincrement=False),  # whole hours since 1970, UTC
+    sa.Column("num_tracklets", sa.Integer, nullable=False),
+    sa.Column("longest_s", sa.Double, nullable=False),  # of any that began in it, those deleted since included
+)
+
+# What the last run or ingest of a camera said of it.
+camera_views = sa.Table(
+    "camera_views",
+    metadata,
+    sa.Column("camera", sa.Text, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),  # of a run, or "recorded"
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("updated", sa.Double, nullable=False),  # seconds UTC
+    sa.Column("frame", sa.LargeBinary),  # JPEG, masked as the camera is
+    sa.Column("frame_time", sa.Double),  # seconds UTC
+)
+
 trajectories = sa.Table(
     "trajectories",
     metadata,
-    _reference("tracklet_id", "tracklets.id", primary_key=True),
+    reference("tracklet_id", "tracklets.id", primary_key=True),
     sa.Column("packed", sa.LargeBinary, nullable=False),  # see database/encoding.py
 )
 
 generations = sa.Table(
     "generations",
     metadata,
-    _key("id"),
+    key("id"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("weights_hash", sa.Text, nullable=False),
     sa.Column("preprocessing_hash", sa.Text, nullable=False),
@@ -130,9 +165,9 @@ generations = sa.Table(
 embeddings = sa.Table(
     "embeddings",
     metadata,
-    _key("seq"),  # rises with the order of commits: writers take turns
-    _reference("generation_id", "generations.id"),
-    _reference("tracklet_id", "tracklets.id"),
+    key("seq"),  # rises with the order of commits: writers take turns
+    reference("generation_id", "generations.id"),
+    reference("tracklet_id", "tracklets.id"),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # (D,) float16, little-endian
     sa.UniqueConstraint("tracklet_id", "generation_id"),
     # Covers the list of an index's rows without reading the vectors.
@@ -143,8 +178,8 @@ embeddings = sa.Table(
 gaps = sa.Table(
     "gaps",
     metadata,
-    _key("id"),
-    _reference("source_id", "sources.id", index=True),
+    key("id"),
+    reference("source_id", "sources.id", index=True),
     sa.Column("start", sa.Double, nullable=False),  # seconds UTC
     sa.Column("end", sa.Double),  # null while it lasts
     sa.Column("reason", sa.Text, nullable=False),
@@ -154,7 +189,7 @@ gaps = sa.Table(
 watches = sa.Table(
     "watches",
     metadata,
-    _key("id"),
+    key("id"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("threshold", sa.Double, nullable=False),  # cosine
     sa.Column("cameras", sa.JSON, nullable=False),  # list of names; empty: every camera
@@ -170,9 +205,9 @@ watches = sa.Table(
 watch_examples = sa.Table(
     "watch_examples",
     metadata,
-    _key("id"),
-    _reference("watch_id", "watches.id", index=True),
-    _reference("tracklet_id", "tracklets.id", nullable=True, index=True),
+    key("id"),
+    reference("watch_id", "watches.id", index=True),
+    reference("tracklet_id", "tracklets.id", nullable=True, index=True),
     sa.Column("crop", sa.LargeBinary),  # JPEG, of an example that is no tracklet
     sqlite_autoincrement=True,
 )
@@ -180,9 +215,9 @@ watch_examples = sa.Table(
 alerts = sa.Table(
     "alerts",
     metadata,
-    _key("id"),
-    _reference("watch_id", "watches.id"),
-    _reference("tracklet_id", "tracklets.id", index=True),
+    key("id"),
+    reference("watch_id", "watches.id"),
+    reference("tracklet_id", "tracklets.id", index=True),
     sa.Column("similarity", sa.Double, nullable=False),  # cosine
     sa.Column("created", sa.Double, nullable=False),  # seconds UTC
     sa.Column("status", sa.String(16), nullable=False),  # records.AlertStatus
@@ -198,6 +233,6 @@ alerts = sa.Table(
 alert_cursor = sa.Table(
     "alert_cursor",
     metadata,
-    _reference("generation_id", "generations.id", primary_key=True),
+    reference("generation_id", "generations.id", primary_key=True),
     sa.Column("seq", Key, nullable=False),  # of the last embedding that was compared with the watch list
 )

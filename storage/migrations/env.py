@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from storage.database import accountability  # noqa: F401 - its tables join the metadata
 from storage.database.schema import VERSION_TABLE, metadata
 
 context.configure(
