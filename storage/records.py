@@ -250,6 +250,8 @@ class TrackletRecord:
         start, end: Time of the first and the last frame, seconds UTC.
         thumbnail: Absolute path of a JPEG file. A tracklet that is refined gets another file.
         finished: False while the person is in view.
+        has_crops: False once retention has taken them; the thumbnail is gone with them.
+        searchable: False once retention has taken its embeddings.
     """
 
     id: int
@@ -262,6 +264,8 @@ class TrackletRecord:
     track_id: int
     thumbnail: Path
     finished: bool = True
+    has_crops: bool = True
+    searchable: bool = True
 
 
 @dataclass(frozen=True)
@@ -322,6 +326,7 @@ class SourceRecord:
         counts: What the finished run counted; empty before.
         end: Time of the last analysed frame, seconds UTC; None if it was not noted.
         live: Whether it is a camera's stream, which ends when it is told to.
+        masked: Whether parts of its pictures were blacked out, so that its video must not be shown.
     """
 
     id: int
@@ -335,6 +340,7 @@ class SourceRecord:
     counts: dict[str, Any]
     end: float | None = None
     live: bool = False
+    masked: bool = False
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,9 @@ tracklet_hours = sa.Table(
     sa.Column("camera", sa.Text, primary_key=True),
     sa.Column("hour", Key, primary_key=True, autoincrement=False),  # whole hours since 1970, UTC
     sa.Column("num_tracklets", sa.Integer, nullable=False),
-    sa.Column("longest_s", sa.Double, nullable=False),  # of any that began in it, those deleted since included
+    sa.Column(
+        "longest_s", sa.Double, nullable=False
+    ),  # of any that began in it, those deleted since included
 )
 
 # What the last run or ingest of a camera said of it.

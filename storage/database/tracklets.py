@@ -33,7 +33,7 @@ ThumbnailPath = Callable[[int, int], Path]
 
 _RECORD = sa.select(
     tracklets.c.id,
-    sources.c.camera,
+    tracklets.c.camera,
     sources.c.uri.label("source"),
     tracklets.c.start,
     tracklets.c.end,
@@ -41,6 +41,8 @@ _RECORD = sa.select(
     tracklets.c.quality,
     tracklets.c.track_id,
     tracklets.c.finished,
+    tracklets.c.has_crops,
+    tracklets.c.searchable,
     tracklets.c.media_version,
 ).select_from(tracklets.join(sources))
 
@@ -82,8 +84,11 @@ def keys(
 def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:
     """A new tracklet's row and trajectory; returns its id."""
     track_id, first_frame = tracklet.key
-    values = {"source_id": source_id, "track_id": track_id, "first_frame": first_frame, **_values(tracklet)}
-    tracklet_id = connection.execute(sa.insert(tracklets).returning(tracklets.c.id), values).scalar_one()
+    camera = sa.select(sources.c.camera).where(sources.c.id == source_id).scalar_subquery()
+    place = {"source_id": source_id, "camera": camera, "track_id": track_id, "first_frame": first_frame}
+    tracklet_id = connection.execute(
+        sa.insert(tracklets).values(**place, **_values(tracklet)).returning(tracklets.c.id)
+    ).scalar_one()
     packed = encoding.pack_trajectory(tracklet.trajectory())
     connection.execute(sa.insert(trajectories), {"tracklet_id": tracklet_id, "packed": packed})
     return int(tracklet_id)
@@ -126,12 +131,12 @@ def _values(tracklet: NewTracklet) -> dict[str, Any]:
 
 
 def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
-    """`filter` as SQL over tracklets joined with sources."""
+    """`filter` as SQL over tracklets."""
     wanted: list[sa.ColumnElement[bool]] = []
     if filter.cameras:
-        wanted.append(sources.c.camera.in_(sorted(filter.cameras)))
+        wanted.append(tracklets.c.camera.in_(sorted(filter.cameras)))
     if filter.exclude_cameras:
-        wanted.append(sources.c.camera.not_in(sorted(filter.exclude_cameras)))
+        wanted.append(tracklets.c.camera.not_in(sorted(filter.exclude_cameras)))
     if filter.start is not None:
         wanted.append(tracklets.c.end >= filter.start)
     if filter.end is not None:
@@ -140,7 +145,7 @@ def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
         wanted.append(tracklets.c.quality >= filter.min_quality)
     if filter.exclude_span is not None:
         camera, start, end = filter.exclude_span
-        inside = sa.and_(sources.c.camera == camera, tracklets.c.end >= start, tracklets.c.start <= end)
+        inside = sa.and_(tracklets.c.camera == camera, tracklets.c.end >= start, tracklets.c.start <= end)
         wanted.append(sa.not_(inside))
     return wanted
 
