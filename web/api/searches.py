@@ -60,7 +60,7 @@ _PAGE = 50
 def new_search(
     services: ServicesDep, caller: OperatorDep, given: NewSearch, limit: Limit = 60
 ) -> SearchResults:
-    """Ask where else a person appeared. The search is stored, and noted in the audit trail before it answers."""
+    """Ask where else a person appeared. The question is in the audit trail before it is answered."""
     if given.case_id is not None:
         _open_case(services, caller, given.case_id)
     wanted = _within(caller, given.filter)
