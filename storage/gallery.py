@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import intake, upkeep
+from storage.cases import Cases
 from storage.database import gaps, generations, sources
 from storage.database import tracklets as rows
 from storage.database.engine import Database
@@ -64,6 +65,7 @@ class Gallery:
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
         watching: The watch list, and the alerts that it raised.
+        cases: Cases, searches and decisions.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -76,6 +78,7 @@ class Gallery:
         self._media = MediaFolder(folder.media)
         self._snapshots = SnapshotFolder(folder.index)
         self.watching = WatchList(database, self._media)
+        self.cases = Cases(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
 
     @classmethod
