@@ -172,7 +172,7 @@ def vectors(connection: sa.Connection, search_id: int, generation_id: int) -> tu
     Raises:
         GenerationNotFound: The generation does not exist (any more).
     """
-    dimension = generations.get(connection, generation_id).spec.dimension
+    dimension = generations.spec(connection, generation_id).dimension
     of_tracklet = sa.and_(
         embeddings.c.tracklet_id == search_examples.c.tracklet_id,
         embeddings.c.generation_id == generation_id,
@@ -194,7 +194,7 @@ def set_vector(connection: sa.Connection, example_id: int, generation_id: int, v
     Raises:
         GenerationNotFound: The generation does not exist (any more).
     """
-    checked = unit_vectors(vector[None], generations.get(connection, generation_id).spec.dimension)
+    checked = unit_vectors(vector[None], generations.spec(connection, generation_id).dimension)
     values = {"generation_id": generation_id, "vector": encoding.pack_vectors(checked)[0]}
     connection.execute(sa.update(search_examples).where(search_examples.c.id == example_id).values(**values))
 
