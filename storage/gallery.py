@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import intake, upkeep
+from storage.accounts import Accounts
+from storage.audit import AuditTrail
 from storage.cases import Cases
 from storage.database import gaps, generations, sources
 from storage.database import tracklets as rows
@@ -66,6 +68,8 @@ class Gallery:
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
         watching: The watch list, and the alerts that it raised.
         cases: Cases, searches and decisions.
+        accounts: Who may use it, and how they prove who they are.
+        audit: Who did what.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -79,6 +83,8 @@ class Gallery:
         self._snapshots = SnapshotFolder(folder.index)
         self.watching = WatchList(database, self._media)
         self.cases = Cases(database)
+        self.accounts = Accounts(database)
+        self.audit = AuditTrail(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
 
     @classmethod
