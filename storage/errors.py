@@ -84,6 +84,22 @@ class WatchExists(GalleryError):
     """Another watch has that name."""
 
 
+class UserNotFound(GalleryError):
+    """No user has that id, or the account is disabled."""
+
+
+class UserExists(GalleryError):
+    """Another user has that name."""
+
+
+class LastAdmin(GalleryError):
+    """Nobody would be left to administrate."""
+
+
+class TokenNotFound(GalleryError):
+    """No API token has that id."""
+
+
 class GalleryFull(OSError):
     """The disk or the quota is full; what was stored before is whole."""
 

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import intake, upkeep
+from storage.accounts import Accounts
+from storage.audit import AuditTrail
 from storage.database import gaps, generations, sources
 from storage.database import tracklets as rows
 from storage.database.engine import Database
@@ -64,6 +66,8 @@ class Gallery:
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
         watching: The watch list, and the alerts that it raised.
+        accounts: Who may use it, and how they prove who they are.
+        audit: Who did what.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -76,6 +80,8 @@ class Gallery:
         self._media = MediaFolder(folder.media)
         self._snapshots = SnapshotFolder(folder.index)
         self.watching = WatchList(database, self._media)
+        self.accounts = Accounts(database)
+        self.audit = AuditTrail(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
 
     @classmethod
