@@ -100,6 +100,22 @@ class TokenNotFound(GalleryError):
     """No API token has that id."""
 
 
+class CaseNotFound(GalleryError):
+    """No case has that id."""
+
+
+class CaseExists(GalleryError):
+    """Another case has that name."""
+
+
+class CaseHeld(GalleryError):
+    """The case is under legal hold: nothing of it may be deleted."""
+
+
+class SearchNotFound(GalleryError):
+    """No search has that id."""
+
+
 class GalleryFull(OSError):
     """The disk or the quota is full; what was stored before is whole."""
 

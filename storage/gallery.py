@@ -15,6 +15,7 @@ import numpy.typing as npt
 from storage import intake, upkeep
 from storage.accounts import Accounts
 from storage.audit import AuditTrail
+from storage.cases import Cases
 from storage.database import gaps, generations, sources
 from storage.database import tracklets as rows
 from storage.database.engine import Database
@@ -68,6 +69,7 @@ class Gallery:
         watching: The watch list, and the alerts that it raised.
         accounts: Who may use it, and how they prove who they are.
         audit: Who did what.
+        cases: Cases, searches and decisions.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -82,6 +84,7 @@ class Gallery:
         self.watching = WatchList(database, self._media)
         self.accounts = Accounts(database)
         self.audit = AuditTrail(database)
+        self.cases = Cases(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
 
     @classmethod
