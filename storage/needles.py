@@ -120,7 +120,9 @@ class Haystack:
 def _anchor(content: bytes) -> int:
     """Where the eight bytes begin by which a needle is looked up: those with most different values."""
     places = range(len(content) - _ANCHOR_BYTES + 1)
-    return max(places, key=lambda at: (len(set(content[at : at + _ANCHOR_BYTES])), 0 not in content[at : at + 2]))
+    return max(
+        places, key=lambda at: (len(set(content[at : at + _ANCHOR_BYTES])), 0 not in content[at : at + 2])
+    )
 
 
 def search_files(files: Sequence[Path], needles: Iterable[Needle]) -> dict[Path, set[Needle]]:

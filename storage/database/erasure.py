@@ -1,4 +1,4 @@
-"""Statements over the erasure of persons: what else shows them, its deletion, and what still refers to them."""
+"""Statements over the erasure of persons: what else shows them, and its deletion."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def scope(connection: sa.Connection, ids: Iterable[int], also_searches: Iterable
     )
 
 
-def _searches_for(
-    connection: sa.Connection, ids: Collection[int], also_searches: Iterable[int]
-) -> set[int]:
+def _searches_for(connection: sa.Connection, ids: Collection[int], also_searches: Iterable[int]) -> set[int]:
     """Searches with one of the tracklets as an example or decided to be the same, and those named."""
     found: set[int] = set()
     for some in chunks(also_searches):
@@ -163,13 +161,22 @@ def delete(connection: sa.Connection, scope: Scope) -> None:
     tracklets.delete(connection, scope.ids)
 
 
-def remains(connection: sa.Connection, ids: Iterable[int], search_ids: Iterable[int]) -> list[str]:
-    """Rows of any table that still refer to erased tracklets or searches, in words."""
-    looked_at = [(tracklet_rows, tracklet_rows.c.id, ids), (searches, searches.c.id, search_ids)]
-    looked_at += [(table, table.c.tracklet_id, ids) for table in _referring()]
-    looked_at += [(t, t.c.search_id, search_ids) for t in metadata.sorted_tables if "search_id" in t.c]
-    found = [(table.name, column.name, _count(connection, table, column, those)) for table, column, those in looked_at]
-    return [f"the table {table} has {number} rows with an erased {column}" for table, column, number in found if number]
+def remains(connection: sa.Connection, scope: Scope) -> list[str]:
+    """Rows of any table that still refer to what was erased, in words."""
+    gone: list[tuple[sa.Table, sa.Column[Any], tuple[int, ...]]] = [
+        (tracklet_rows, tracklet_rows.c.id, scope.ids),
+        (searches, searches.c.id, scope.left_empty),
+        (search_examples, search_examples.c.id, scope.uploads),
+        (audit_crops, audit_crops.c.search_id, scope.searches),
+    ]
+    gone += [(table, table.c.tracklet_id, scope.ids) for table in _referring()]
+    gone += [(t, t.c.search_id, scope.left_empty) for t in metadata.sorted_tables if "search_id" in t.c]
+    found = []
+    for table, column, ids in gone:
+        number = _count(connection, table, column, ids)
+        if number:
+            found.append(f"{number} rows of the table {table.name} have a {column.name} that was erased")
+    return found
 
 
 def has_vector_with(connection: sa.Connection, piece: bytes) -> bool:

@@ -84,7 +84,11 @@ def keys(
         if track_ids is None
         else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
     )
-    return {(row[0], row[1]): Stored(*row[2:6], bool(row[6])) for each in narrowed for row in connection.execute(each)}
+    return {
+        (row[0], row[1]): Stored(*row[2:6], bool(row[6]))
+        for each in narrowed
+        for row in connection.execute(each)
+    }
 
 
 def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:
