@@ -15,8 +15,9 @@ import numpy.typing as npt
 from storage import intake, upkeep
 from storage.accounts import Accounts
 from storage.audit import AuditTrail
+from storage.browse_records import CameraView, NewView, TimeLine, ViewState
 from storage.cases import Cases
-from storage.database import gaps, generations, holds, sources
+from storage.database import browsing, camera_views, gaps, generations, holds, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
 from storage.erasure import AuditNote, Eraser, Erasure
@@ -134,7 +135,15 @@ class Gallery:
     # Sources
 
     def begin_source(
-        self, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str, *, live: bool = False
+        self,
+        camera: str,
+        uri: str,
+        fingerprint: str,
+        start: float,
+        settings_hash: str,
+        *,
+        live: bool = False,
+        masked: bool = False,
     ) -> SourceRecord:
         """The source with this fingerprint in this camera: as it stands if it is known, else a new one.
 
@@ -144,6 +153,7 @@ class Gallery:
             start: Time of its first frame, seconds UTC.
             settings_hash: Of everything that shapes its tracklets.
             live: Whether it is a camera's stream.
+            masked: Whether parts of its pictures are blacked out. One that is known is masked from then on.
 
         Raises:
             ValueError: The camera's name cannot be kept, or `start` is not a finite number.
@@ -156,14 +166,18 @@ class Gallery:
             "start": _time("start", start),
             "settings_hash": settings_hash,
             "live": bool(live),
+            "masked": bool(masked),
         }
         with self._database.reading() as connection:
             found = sources.find(connection, camera, fingerprint)
-        if found is not None:
+        if found is not None and (found.masked or not masked):
             return found
         with self._database.writing() as connection:
             found = sources.find(connection, camera, fingerprint)  # another process may have been quicker
-            return found or sources.insert(connection, values)
+            if found is None:
+                return sources.insert(connection, values)
+            sources.update(connection, found.id, {"masked": found.masked or bool(masked)})
+            return sources.get(connection, found.id)
 
     def restart_source(
         self,
@@ -172,11 +186,12 @@ class Gallery:
         settings_hash: str | None = None,
         start: float | None = None,
         uri: str | None = None,
+        masked: bool | None = None,
     ) -> SourceRecord:
         """Deletes all that a source gave (tracklets, gaps) in one transaction and sets it to running.
 
         Args:
-            settings_hash, start, uri: What to remember from now on; None leaves it as it is.
+            settings_hash, start, uri, masked: What to remember from now on; None leaves it as it is.
 
         Raises:
             HeldByCase: A case under legal hold is about one of these tracklets.
@@ -186,6 +201,7 @@ class Gallery:
             "settings_hash": settings_hash,
             "start": None if start is None else float(start),
             "uri": None if uri is None else readable(uri),
+            "masked": None if masked is None else bool(masked),
         }
         values |= {name: value for name, value in new.items() if value is not None}
         with self._database.writing() as connection:
@@ -311,29 +327,74 @@ class Gallery:
         return intake.add_tracklets(self._database, self._media, source_id, tracklets, spec, refining)
 
     def tracklets(
-        self, filter: GalleryFilter = EVERYTHING, *, after_id: int | None = None, limit: int | None = None
+        self,
+        filter: GalleryFilter = EVERYTHING,
+        *,
+        after_id: int | None = None,
+        after: tuple[float, int] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> Iterator[TrackletRecord]:
         """Tracklets that pass the filter, ordered by (start, id), read page by page as they are asked for.
 
+        Each page takes milliseconds, wherever it begins and whatever the filter leaves out of millions.
+
         Args:
             after_id: Begin behind this tracklet.
+            after: Begin behind this (start, id), whether or not that tracklet still exists.
             limit: At most so many.
+            newest_first: In falling instead of rising order.
 
         Raises:
             TrackletNotFound: `after_id` does not exist (any more).
+            ValueError: Both `after_id` and `after` are given.
         """
-        after: tuple[float, int] | None = None
         if after_id is not None:
-            after = (self.tracklet(after_id).start, int(after_id))
+            if after is not None:
+                raise ValueError("give after_id or after, not both")
+            after = (self.tracklet(after_id).start, after_id)
+        place = None if after is None else (_time("after", after[0]), int(after[1]))
         while limit is None or limit > 0:
             size = _PAGE if limit is None else min(limit, _PAGE)
             with self._database.reading() as connection:
-                page = rows.page(connection, self._media.thumbnail, filter, after, size)
+                page = browsing.page(
+                    connection, self._media.thumbnail, filter, place, size, newest_first=newest_first
+                )
             yield from page
             if len(page) < size:
                 return
-            after = (page[-1].start, page[-1].id)
+            place = (page[-1].start, page[-1].id)
             limit = None if limit is None else limit - len(page)
+
+    def time_line(
+        self,
+        filter: GalleryFilter = EVERYTHING,
+        start: float | None = None,
+        end: float | None = None,
+        num_bins: int = 200,
+    ) -> TimeLine:
+        """How many tracklets of each camera began when.
+
+        A tracklet counts where it begins: one that began before the range and lasts into it does not. Up to
+        50,000 tracklets are counted one by one, in bins that divide the range evenly. When there are more,
+        bins are of whole hours, and so is the range then: it is widened to the hours of its two ends, and
+        `min_quality` and `exclude_span` are left aside, which `TimeLine.exact` tells. Without either of the
+        two, bins of an hour and more are always of whole hours.
+
+        Args:
+            filter: Its time range narrows the range; cameras that it lets pass are all in the answer.
+            start, end: The range, seconds UTC, both included; None: that of the filter, and if that is open,
+                from the first to the last tracklet of its cameras.
+            num_bins: At most so many.
+
+        Raises:
+            ValueError: `num_bins` is below 1, or the range is not one.
+        """
+        if num_bins < 1:
+            raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+        bounds = GalleryFilter(start=start, end=end)  # checks them
+        with self._database.reading() as connection:
+            return time_lines.time_line(connection, filter, bounds.start, bounds.end, int(num_bins))
 
     def tracklet(self, tracklet_id: int) -> TrackletRecord:
         """One tracklet.
@@ -514,6 +575,48 @@ class Gallery:
         """One summary per camera, by name."""
         with self._database.reading() as connection:
             return sources.cameras(connection)
+
+    def set_camera_view(
+        self,
+        camera: str,
+        state: ViewState,
+        detail: str = "",
+        frame: bytes | None = None,
+        frame_time: float | None = None,
+        now: float | None = None,
+    ) -> None:
+        """Notes what a camera does; see `CameraView`.
+
+        Args:
+            frame: Its picture, a JPEG file, masked as the camera is; None leaves the one that is there.
+            frame_time: When that was taken, seconds UTC.
+            now: Seconds UTC; None asks the clock.
+
+        Raises:
+            ValueError: No such state, no JPEG file, or a frame without its time.
+        """
+        updated = time.time() if now is None else now
+        self.set_camera_views([NewView(camera, state, detail, updated, frame, frame_time)])
+
+    def set_camera_views(self, views: Iterable[NewView]) -> None:
+        """As `set_camera_view` for several cameras, in one transaction."""
+        given = list(views)
+        with self._database.writing() as connection:
+            camera_views.put(connection, given)
+
+    def camera_views(self, now: float | None = None) -> list[CameraView]:
+        """What each camera does, by name: those of which a run or an ingest has said something.
+
+        Args:
+            now: Seconds UTC; None asks the clock.
+        """
+        with self._database.reading() as connection:
+            return camera_views.every(connection, time.time() if now is None else float(now))
+
+    def camera_frame(self, camera: str) -> bytes | None:
+        """A camera's last picture, a JPEG file; None if there is none."""
+        with self._database.reading() as connection:
+            return camera_views.frame(connection, camera_name(camera))
 
     def sweep(self, *, grace_s: float = 3600.0, now: float | None = None) -> dict[str, int]:
         """Removes what processes that died left behind; safe beside a running ingest.

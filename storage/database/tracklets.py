@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.database import encoding
+from storage.database import encoding, hours
 from storage.database.schema import (
     AnyRow,
     AnySelect,
@@ -21,7 +21,7 @@ from storage.database.schema import (
     trajectories,
 )
 from storage.errors import CropsExpired, TrackletNotFound
-from storage.records import GalleryFilter, Int32Array, NewTracklet, TrackletRecord, Trajectory
+from storage.records import Int32Array, NewTracklet, TrackletRecord, Trajectory
 
 PER_STATEMENT = 500
 """Ids in one IN (...): well below the variables that either database allows."""
@@ -31,10 +31,11 @@ Key = tuple[int, int]  # track_id, first frame: unique within a source
 ThumbnailPath = Callable[[int, int], Path]
 """The thumbnail's file by tracklet id and media version."""
 
-_RECORD = sa.select(
+RECORD = sa.select(
     tracklets.c.id,
     tracklets.c.camera,
-    sources.c.uri.label("source"),
+    # No join: whatever the planner thinks of it, a page is read along the index of its order.
+    sa.select(sources.c.uri).where(sources.c.id == tracklets.c.source_id).scalar_subquery().label("source"),
     tracklets.c.start,
     tracklets.c.end,
     tracklets.c.num_frames,
@@ -44,7 +45,8 @@ _RECORD = sa.select(
     tracklets.c.has_crops,
     tracklets.c.searchable,
     tracklets.c.media_version,
-).select_from(tracklets.join(sources))
+)
+"""What `record` makes a `TrackletRecord` of."""
 
 _VERSION = sa.select(tracklets.c.id, tracklets.c.media_version)
 
@@ -96,9 +98,10 @@ def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> 
     track_id, first_frame = tracklet.key
     camera = sa.select(sources.c.camera).where(sources.c.id == source_id).scalar_subquery()
     place = {"source_id": source_id, "camera": camera, "track_id": track_id, "first_frame": first_frame}
-    tracklet_id = connection.execute(
-        sa.insert(tracklets).values(**place, **_values(tracklet)).returning(tracklets.c.id)
-    ).scalar_one()
+    values = _values(tracklet)
+    added = sa.insert(tracklets).values(**place, **values)
+    tracklet_id, name = connection.execute(added.returning(tracklets.c.id, tracklets.c.camera)).one()
+    hours.add(connection, name, values["start"], values["end"])
     packed = encoding.pack_trajectory(tracklet.trajectory())
     connection.execute(sa.insert(trajectories), {"tracklet_id": tracklet_id, "packed": packed})
     return int(tracklet_id)
@@ -108,7 +111,10 @@ def replace(connection: sa.Connection, tracklet_id: int, tracklet: NewTracklet, 
     """Puts more of the same tracklet in the place of what is stored; its embeddings go, of every model."""
     mine = tracklets.c.id == tracklet_id
     values = {**_values(tracklet), "media_version": media_version}
-    connection.execute(sa.update(tracklets).where(mine).values(**values))
+    hours.remove(connection, [tracklet_id])  # it may last longer now, and may have begun in another hour
+    changed = sa.update(tracklets).where(mine).values(**values).returning(tracklets.c.camera)
+    camera = connection.execute(changed).scalar_one()
+    hours.add(connection, camera, values["start"], values["end"])
     packed = encoding.pack_trajectory(tracklet.trajectory())
     mine = trajectories.c.tracklet_id == tracklet_id
     connection.execute(sa.update(trajectories).where(mine).values(packed=packed))
@@ -140,48 +146,14 @@ def _values(tracklet: NewTracklet) -> dict[str, Any]:
     }
 
 
-def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
-    """`filter` as SQL over tracklets."""
-    wanted: list[sa.ColumnElement[bool]] = []
-    if filter.cameras:
-        wanted.append(tracklets.c.camera.in_(sorted(filter.cameras)))
-    if filter.exclude_cameras:
-        wanted.append(tracklets.c.camera.not_in(sorted(filter.exclude_cameras)))
-    if filter.start is not None:
-        wanted.append(tracklets.c.end >= filter.start)
-    if filter.end is not None:
-        wanted.append(tracklets.c.start <= filter.end)
-    if filter.min_quality > 0.0:
-        wanted.append(tracklets.c.quality >= filter.min_quality)
-    if filter.exclude_span is not None:
-        camera, start, end = filter.exclude_span
-        inside = sa.and_(tracklets.c.camera == camera, tracklets.c.end >= start, tracklets.c.start <= end)
-        wanted.append(sa.not_(inside))
-    return wanted
-
-
-def page(
-    connection: sa.Connection,
-    thumbnail: ThumbnailPath,
-    filter: GalleryFilter,
-    after: tuple[float, int] | None,
-    limit: int,
-) -> list[TrackletRecord]:
-    """Up to `limit` matching tracklets ordered by (start, id), behind the place `after` in that order."""
-    statement = _RECORD.where(*conditions(filter)).order_by(tracklets.c.start, tracklets.c.id).limit(limit)
-    if after is not None:
-        statement = statement.where(sa.tuple_(tracklets.c.start, tracklets.c.id) > sa.tuple_(*after))
-    return [_record(row, thumbnail) for row in connection.execute(statement)]
-
-
 def records(
     connection: sa.Connection, thumbnail: ThumbnailPath, ids: Iterable[int]
 ) -> dict[int, TrackletRecord]:
     """The tracklets among `ids` that exist."""
     found = {}
     for some in chunks(ids):
-        for row in connection.execute(_RECORD.where(tracklets.c.id.in_(some))):
-            found[row.id] = _record(row, thumbnail)
+        for row in connection.execute(RECORD.where(tracklets.c.id.in_(some))):
+            found[row.id] = record(row, thumbnail)
     return found
 
 
@@ -271,6 +243,7 @@ def delete(connection: sa.Connection, ids: Sequence[int]) -> int:
     """Deletes rows with their trajectories and all embeddings; returns how many there were."""
     deleted = 0
     for some in chunks(ids):
+        hours.remove(connection, some)
         deleted += connection.execute(sa.delete(tracklets).where(tracklets.c.id.in_(some))).rowcount
     if deleted:
         bump_revision(connection)
@@ -286,13 +259,13 @@ def counts(connection: sa.Connection) -> dict[str, int]:
     """How much the gallery holds; embeddings are those of the current generation."""
     current = sa.select(generations.c.id).where(generations.c.status == "current").scalar_subquery()
     statements = {
-        "tracklets": sa.select(sa.func.count()).select_from(tracklets),
         "sources": sa.select(sa.func.count()).select_from(sources),
         "cameras": sa.select(sa.func.count(sources.c.camera.distinct())),
         "embeddings": sa.select(sa.func.count(embeddings.c.seq)).where(embeddings.c.generation_id == current),
         "generations": sa.select(sa.func.count()).select_from(generations),
     }
-    return {name: connection.execute(statement).scalar_one() for name, statement in statements.items()}
+    found = {name: connection.execute(statement).scalar_one() for name, statement in statements.items()}
+    return {"tracklets": hours.total(connection), **found}
 
 
 def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> AnyRow:
@@ -302,7 +275,8 @@ def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> A
     return row
 
 
-def _record(row: AnyRow, thumbnail: ThumbnailPath) -> TrackletRecord:
+def record(row: AnyRow, thumbnail: ThumbnailPath) -> TrackletRecord:
+    """A row of `RECORD`."""
     values = dict(row._mapping)
     version = values.pop("media_version")
     return TrackletRecord(**values, thumbnail=thumbnail(row.id, version))
