@@ -17,9 +17,10 @@ from storage.accounts import Accounts
 from storage.audit import AuditTrail
 from storage.browse_records import CameraView, NewView, TimeLine, ViewState
 from storage.cases import Cases
-from storage.database import browsing, camera_views, gaps, generations, sources, time_lines
+from storage.database import browsing, camera_views, gaps, generations, holds, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
+from storage.erasure import AuditNote, Eraser, Erasure
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
 from storage.media import MediaFolder
@@ -43,6 +44,7 @@ from storage.records import (
     readable,
     unit_vectors,
 )
+from storage.retention import Retention
 from storage.search import GalleryIndex
 from storage.snapshot import SnapshotFolder
 from storage.watching import WatchList
@@ -68,9 +70,10 @@ class Gallery:
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
         watching: The watch list, and the alerts that it raised.
-        cases: Cases, searches and decisions.
         accounts: Who may use it, and how they prove who they are.
         audit: Who did what.
+        cases: Cases, searches and decisions.
+        retention: What leaves when it is too old.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -83,10 +86,12 @@ class Gallery:
         self._media = MediaFolder(folder.media)
         self._snapshots = SnapshotFolder(folder.index)
         self.watching = WatchList(database, self._media)
-        self.cases = Cases(database)
         self.accounts = Accounts(database)
         self.audit = AuditTrail(database)
+        self.cases = Cases(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
+        self.retention = Retention(database, self._media, self._snapshots, self._index.refresh_if_loaded)
+        self._eraser = Eraser(folder, mark, database, self._media, self._snapshots, self._index)
 
     @classmethod
     def open(
@@ -187,6 +192,9 @@ class Gallery:
 
         Args:
             settings_hash, start, uri, masked: What to remember from now on; None leaves it as it is.
+
+        Raises:
+            HeldByCase: A case under legal hold is about one of these tracklets.
         """
         values: dict[str, Any] = {"status": "running", "num_frames_done": 0, "counts": {}, "end": None}
         new = {
@@ -199,6 +207,7 @@ class Gallery:
         with self._database.writing() as connection:
             sources.update(connection, source_id, values)
             ids = rows.of_source(connection, source_id)
+            holds.refuse_held(connection, ids, f"source {source_id} cannot be begun anew")
             rows.delete(connection, ids)
             gaps.delete_of_source(connection, source_id)
             record = sources.get(connection, source_id)
@@ -420,6 +429,7 @@ class Gallery:
         """The JPEG crops of a tracklet in time order, or those numbered `which`, in that order.
 
         Raises:
+            CropsExpired: Retention has deleted them.
             GalleryDamaged: Their file is missing or cut short.
             IndexError: `which` names a crop that does not exist.
         """
@@ -431,6 +441,7 @@ class Gallery:
         """The JPEG file at `TrackletRecord.thumbnail`, also while the tracklet is being refined.
 
         Raises:
+            CropsExpired: Retention has deleted it.
             GalleryDamaged: The file is missing.
         """
         return self._read(tracklet_id, lambda version, _: self._media.read_thumbnail(tracklet_id, version))
@@ -480,9 +491,9 @@ class Gallery:
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
 
-        Other processes leave them out from their next call on. Ids that do not exist are ignored. With SQLite
-        on a full disk their crops go first, to make the room that the deletion of rows needs: give some
-        hundred ids at once.
+        Other processes leave them out from their next call on. Ids that do not exist are ignored, and what a
+        case under legal hold is about stays. With SQLite on a full disk their crops go first, to make the
+        room that the deletion of rows needs: give some hundred ids at once.
 
         Returns:
             How many there were.
@@ -497,15 +508,83 @@ class Gallery:
     def oldest_tracklets(
         self, limit: int, before: float | None = None, cameras: Iterable[str] | None = None
     ) -> list[int]:
-        """Up to `limit` ids of finished tracklets, by end, then id: what retention deletes first.
+        """Up to `limit` ids of finished tracklets that no case holds, by end, then id: what goes first.
 
         Args:
             before: Only those that ended before this time, seconds UTC.
             cameras: Only those of these cameras.
         """
         names = None if cameras is None else {camera_name(camera) for camera in cameras}
+        free: list[int] = []
+        after: tuple[float, int] | None = None
         with self._database.reading() as connection:
-            return rows.oldest(connection, limit, before, names)
+            while len(free) < limit:
+                page = rows.oldest(connection, _PAGE, before, names, after)
+                ids = [number for _, number in page]
+                kept = set(holds.without_held(connection, ids))
+                free += [number for number in ids if number in kept]
+                if len(page) < _PAGE:
+                    break
+                after = page[-1]
+        return free[:limit]
+
+    # Erasure
+
+    def would_erase(self, ids: Iterable[int], *, also_searches: Iterable[int] = ()) -> dict[str, int]:
+        """How many rows `erase` would delete, by table, and of how many cameras the last frame.
+
+        Raises:
+            TrackletNotFound, SearchNotFound, HeldByCase: As `erase`.
+        """
+        return self._eraser.preview(ids, also_searches)
+
+    def erase(
+        self,
+        ids: Iterable[int],
+        *,
+        actor: str,
+        reason: str,
+        origin: str = "",
+        via: str = "",
+        user_id: int | None = None,
+        also_searches: Iterable[int] = (),
+        now: float | None = None,
+    ) -> Erasure:
+        """Deletes tracklets of a person and all that shows them, in one transaction with its audit entry.
+
+        That is, beside the tracklets: embeddings, alerts, decisions, the examples that they are, uploaded
+        examples of the searches for them, searches that have no example left, what the audit trail keeps of
+        their pictures, the last frames of cameras of that time. Then files, index, and what the database's
+        own files may still hold. If it is interrupted after the transaction, `sweep` does the rest.
+
+        Args:
+            ids: Tracklets; none if `also_searches` names what to erase.
+            actor: Who does it, for the audit trail; `origin`, `via` and `user_id` are noted there, too.
+            reason: Why.
+            also_searches: Searches whose uploaded examples show the same person.
+            now: Seconds UTC; None asks the clock.
+
+        Returns:
+            What `check_erased` needs to know. It holds pieces of what was erased: drop it after the check.
+
+        Raises:
+            TrackletNotFound, SearchNotFound: One of them does not exist (any more); nothing was erased.
+            HeldByCase: A case under legal hold is about one of them; nothing was erased.
+            ValueError: There is no reason, or nothing to erase.
+        """
+        note = AuditNote(actor, reason, origin, via, user_id, time.time() if now is None else float(now))
+        return self._eraser.erase(ids, also_searches, note)
+
+    def check_erased(self, erased: Erasure) -> list[str]:
+        """Looks for anything that an erasure left: rows, files, search results, and bytes in the files.
+
+        Reads SQLite's files, index snapshots and scratch files whole. A PostgreSQL server's files are not
+        looked into.
+
+        Returns:
+            What was found, a line each; nothing if the erasure is complete.
+        """
+        return self._eraser.check(erased)
 
     def free_bytes(self) -> int:
         """Room left on the disk of the gallery's folder."""
@@ -637,11 +716,20 @@ class Gallery:
         with self._database.writing() as connection:
             return generations.begin(connection, spec)
 
-    def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
-        """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
+    def num_missing_embeddings(self, generation_id: int) -> int:
+        """How many tracklets have no embedding in a generation and could have one.
 
         Raises:
             GenerationNotFound: It does not exist (any more); likewise below.
+        """
+        with self._database.reading() as connection:
+            generations.get(connection, generation_id)
+            return generations.num_missing(connection, generation_id)
+
+    def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
+        """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
+
+        Those whose embeddings retention has taken are not among them.
         """
         with self._database.reading() as connection:
             generations.get(connection, generation_id)
@@ -666,7 +754,8 @@ class Gallery:
                 since are left out, and stay missing. None takes them all.
 
         Returns:
-            How many were added: not those of tracklets that have one already or were deleted meanwhile.
+            How many were added: not those of tracklets that have one already or were deleted meanwhile, nor
+            of those whose embeddings retention has taken.
         """
         if len(ids) != len(embeddings):
             raise ValueError(f"expected one embedding per id, got {len(embeddings)} for {len(ids)} ids")

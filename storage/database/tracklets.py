@@ -20,7 +20,7 @@ from storage.database.schema import (
     tracklets,
     trajectories,
 )
-from storage.errors import TrackletNotFound
+from storage.errors import CropsExpired, TrackletNotFound
 from storage.records import Int32Array, NewTracklet, TrackletRecord, Trajectory
 
 PER_STATEMENT = 500
@@ -53,12 +53,17 @@ _VERSION = sa.select(tracklets.c.id, tracklets.c.media_version)
 
 @dataclass(frozen=True)
 class Stored:
-    """What is stored under a key; see `NewTracklet.extent` and `media.py`."""
+    """What is stored under a key; see `NewTracklet.extent` and `media.py`.
+
+    Attributes:
+        whole: False once retention has taken its crops or embeddings.
+    """
 
     id: int
     num_frames: int
     finished: bool
     media_version: int
+    whole: bool = True
 
 
 def chunks(ids: Iterable[int], size: int = PER_STATEMENT) -> list[list[int]]:
@@ -71,7 +76,8 @@ def keys(
     connection: sa.Connection, source_id: int, track_ids: Iterable[int] | None = None
 ) -> dict[Key, Stored]:
     """A source's stored tracklets by key; `track_ids` narrows it to some tracks."""
-    columns = (tracklets.c.id, tracklets.c.num_frames, tracklets.c.finished, tracklets.c.media_version)
+    whole = sa.and_(tracklets.c.has_crops, tracklets.c.searchable).label("whole")
+    columns = (tracklets.c.id, tracklets.c.num_frames, tracklets.c.finished, tracklets.c.media_version, whole)
     statement = sa.select(tracklets.c.track_id, tracklets.c.first_frame, *columns).where(
         tracklets.c.source_id == source_id
     )
@@ -80,7 +86,11 @@ def keys(
         if track_ids is None
         else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
     )
-    return {(row[0], row[1]): Stored(*row[2:]) for each in narrowed for row in connection.execute(each)}
+    return {
+        (row[0], row[1]): Stored(*row[2:6], bool(row[6]))
+        for each in narrowed
+        for row in connection.execute(each)
+    }
 
 
 def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:
@@ -148,8 +158,15 @@ def records(
 
 
 def crops(connection: sa.Connection, tracklet_id: int) -> tuple[int, Int32Array]:
-    """Media version, and (K,) bytes of each crop."""
-    row = _one(connection, tracklet_id, sa.select(tracklets.c.media_version, tracklets.c.crop_lengths))
+    """Media version, and (K,) bytes of each crop.
+
+    Raises:
+        CropsExpired: Retention has taken them.
+    """
+    columns = (tracklets.c.media_version, tracklets.c.crop_lengths, tracklets.c.has_crops)
+    row = _one(connection, tracklet_id, sa.select(*columns))
+    if not row[2]:
+        raise CropsExpired(f"the pictures of tracklet {tracklet_id} are deleted: their retention is over")
     return row[0], encoding.unpack_ints(row[1])
 
 
@@ -164,11 +181,13 @@ def trajectory(connection: sa.Connection, tracklet_id: int) -> Trajectory:
     return encoding.unpack_trajectory(_one(connection, tracklet_id, statement)[0])
 
 
-def media_versions(connection: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
-    """The media version of those of `ids` that have a row."""
+def media_versions(
+    connection: sa.Connection, ids: Iterable[int], *more: sa.ColumnElement[bool]
+) -> dict[int, int]:
+    """The media version of those of `ids` that have a row, and of which `more` holds."""
     found: dict[int, int] = {}
     for some in chunks(ids):
-        rows = connection.execute(_VERSION.where(tracklets.c.id.in_(some)))
+        rows = connection.execute(_VERSION.where(tracklets.c.id.in_(some), *more))
         found.update((row[0], row[1]) for row in rows)
     return found
 
@@ -183,29 +202,36 @@ def num_frames(connection: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
 
 
 def between(connection: sa.Connection, shelf: range) -> dict[int, int]:
-    """The media versions of the rows within a range of ids."""
-    inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop)
+    """The media versions of the rows within a range of ids that have crops."""
+    inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop, tracklets.c.has_crops)
     return {row[0]: row[1] for row in connection.execute(_VERSION.where(inside))}
 
 
 def all_media_versions(connection: sa.Connection) -> Iterator[tuple[int, int]]:
-    """(id, media version) of every row, by rising id, streamed."""
-    statement = _VERSION.order_by(tracklets.c.id)
+    """(id, media version) of every row that has crops, by rising id, streamed."""
+    statement = _VERSION.where(tracklets.c.has_crops).order_by(tracklets.c.id)
     for row in connection.execute(statement, execution_options={"yield_per": 10_000}):
         yield row[0], row[1]
 
 
 def oldest(
-    connection: sa.Connection, limit: int, before: float | None, cameras: Iterable[str] | None
-) -> list[int]:
-    """Finished tracklets by (end, id); see `Gallery.oldest_tracklets`."""
-    statement = sa.select(tracklets.c.id).where(tracklets.c.finished)
+    connection: sa.Connection,
+    limit: int,
+    before: float | None,
+    cameras: Iterable[str] | None,
+    after: tuple[float, int] | None = None,
+) -> list[tuple[float, int]]:
+    """(end, id) of finished tracklets in that order, behind `after` in it; see `Gallery.oldest_tracklets`."""
+    statement = sa.select(tracklets.c.end, tracklets.c.id).where(tracklets.c.finished)
     if before is not None:
         statement = statement.where(tracklets.c.end < before)
+    if after is not None:
+        statement = statement.where(sa.tuple_(tracklets.c.end, tracklets.c.id) > sa.tuple_(*after))
     if cameras is not None:
         of_cameras = sa.select(sources.c.id).where(sources.c.camera.in_(sorted(cameras)))
         statement = statement.where(tracklets.c.source_id.in_(of_cameras))
-    return list(connection.scalars(statement.order_by(tracklets.c.end, tracklets.c.id).limit(limit)))
+    rows = connection.execute(statement.order_by(tracklets.c.end, tracklets.c.id).limit(limit))
+    return [(row[0], row[1]) for row in rows]
 
 
 def of_source(connection: sa.Connection, source_id: int) -> list[int]:

@@ -8,14 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pipeline.clips import source_file
-from pipeline.feedback import rank
 from pipeline.thresholds import threshold_of
-from storage.audit import AuditCrop
-from storage.case_records import NewExample, SearchRecord
 
 from pipeline import query as queries
+from pipeline.clips import source_file
+from pipeline.feedback import rank
 from pipeline.hooks import Hooks
+from storage.audit import AuditCrop
+from storage.case_records import NewExample, SearchRecord
 from storage.errors import SearchNotFound
 from storage.records import GalleryFilter
 from web import resources
