@@ -11,7 +11,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from storage.account_records import Role, Session, User
 
-from storage.errors import TrackletNotFound
+from storage.errors import SourceNotFound, TrackletNotFound
 from storage.records import GalleryFilter, SourceRecord, TrackletRecord
 from web.problems import Refused
 from web.resources import Filter
@@ -156,9 +156,9 @@ def visible_source(services: Services, caller: Caller, source_id: int) -> Source
     """A source that the caller may see.
 
     Raises:
-        Refused: 404, there is none, or in a camera that they may not see.
+        SourceNotFound: there is none; one of a camera that they may not see sounds the same.
     """
-    record = next((each for each in services.gallery.sources() if each.id == source_id), None)
-    if record is None or not caller.sees(record.camera):
-        raise Refused(HTTPStatus.NOT_FOUND, f"no source has the id {source_id}")
+    record = services.gallery.source(source_id)
+    if not caller.sees(record.camera):
+        raise SourceNotFound(f"no source has the id {source_id}: begin it first")
     return record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.audit import AuditCrop
+from storage.audit_records import AuditCrop
 
 from web.access import Caller
 from web.services import Services

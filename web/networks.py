@@ -12,7 +12,6 @@ from pipeline.embedding import Embedder
 from pipeline.query import load_embedder
 from pipeline.source_run import Detector
 from storage.gallery import Gallery
-from storage.records import EmbedderSpec
 
 
 class Networks:
@@ -30,18 +29,23 @@ class Networks:
         self._detector: Detector | None = None
         self._busy = threading.RLock()  # their libraries use every core for one request already
 
-    @contextmanager
-    def embedder(self) -> Iterator[Embedder]:
-        """The model that made the gallery's current embeddings, for this thread alone.
+    def load_embedder(self) -> Embedder:
+        """The model that made the gallery's current embeddings.
 
         Raises:
             QueryError: the gallery is empty, or the model's files are not what they were.
         """
         with self._busy:
             current = self._gallery.current_generation()
-            if self._embedder is None or current is None or not _same(self._embedder, current.spec):
+            if self._embedder is None or current is None or not self._embedder.spec.same_as(current.spec):
                 self._embedder = load_embedder(self._gallery, self._device)
-            yield self._embedder
+            return self._embedder
+
+    @contextmanager
+    def embedder(self) -> Iterator[Embedder]:
+        """As `load_embedder`, for this thread alone."""
+        with self._busy:
+            yield self.load_embedder()
 
     @contextmanager
     def detector(self) -> Iterator[Detector]:
@@ -50,7 +54,3 @@ class Networks:
             if self._detector is None:
                 self._detector = plugins.build("detectors", self._config.detector)
             yield self._detector
-
-
-def _same(embedder: Embedder, spec: EmbedderSpec) -> bool:
-    return embedder.spec.same_as(spec)

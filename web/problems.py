@@ -10,9 +10,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
+from pipeline.upload_records import UploadNotFound, UploadsBusy
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from pipeline.video import VideoSourceError
 from storage import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -80,6 +82,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ValueError, _value)
     app.add_exception_handler(OSError, _system)
+    app.add_exception_handler(UploadNotFound, _missing)
+    app.add_exception_handler(UploadsBusy, _busy)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -138,6 +142,14 @@ async def _value(request: Request, error: Exception) -> Response:
     return await _unexpected(request, error)
 
 
+async def _missing(request: Request, error: Exception) -> Response:
+    return _answer(request, HTTPStatus.NOT_FOUND, str(error))
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "10"})
+
+
 async def _system(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.GalleryFull):
         return _answer(request, HTTPStatus.INSUFFICIENT_STORAGE, str(error))
@@ -148,6 +160,8 @@ async def _system(request: Request, error: Exception) -> Response:
             "the database does not answer: try again",
             {"Retry-After": "5"},
         )
+    if isinstance(error, VideoSourceError):  # its message names the file's place
+        return _answer(request, HTTPStatus.NOT_FOUND, "the recording cannot be read at that moment")
     return await _unexpected(request, error)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from pipeline.hooks import Hooks
-from storage import retention
+from storage import retention_records as retention
 from web.access import AdminDep, ServicesDep
 from web.api.index import job_view
 from web.audit import note

@@ -11,12 +11,12 @@ from fastapi.responses import Response
 from pipeline.thresholds import threshold_of
 
 from pipeline import query as queries
-from pipeline.clips import source_file
 from pipeline.feedback import rank
 from pipeline.hooks import Hooks
-from storage.audit import AuditCrop
+from storage.audit_records import AuditCrop
 from storage.case_records import NewExample, SearchRecord
 from storage.errors import SearchNotFound
+from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
 from web import resources
 from web.access import (
@@ -30,6 +30,7 @@ from web.access import (
 from web.answers import JPEG, cursor, jpeg, place
 from web.api import tracklets
 from web.audit import note
+from web.playing import shown_file
 from web.problems import Refused
 from web.resources import (
     ExampleView,
@@ -287,7 +288,8 @@ def _results(
     services: Services, caller: Caller, record: SearchRecord, limit: int, notes: list[str] | None = None
 ) -> SearchResults:
     """What a search finds now, in the cameras that the caller may see."""
-    ranking = rank(services.gallery, record, services.networks.embedder, limit, caller.cameras)
+    allowed = EVERYTHING if caller.cameras is None else GalleryFilter(caller.cameras)
+    ranking = rank(services.gallery, record, services.networks.load_embedder, limit, allowed)
     matches = [
         MatchView(
             rank=number,
@@ -304,7 +306,7 @@ def _results(
         note=ranking.fallback,
         notes=notes or [],
         matches=matches,
-        query_spans=list(ranking.spans),
+        query_spans=[span for span in ranking.left_out if caller.sees(span[0])],
     )
 
 
@@ -314,26 +316,9 @@ def _example(services: Services, caller: Caller, given: resources.Example, hooks
             record = visible_tracklet(services, caller, given.tracklet)
             return NewExample(record.id, {"tracklet": record.id, "camera": record.camera})
         case UploadExample():
-            with services.networks.embedder() as embedder, services.networks.detector() as detector:
-                found = services.uploads.query(
-                    given.upload,
-                    given.at_s,
-                    given.box,
-                    caller.name,
-                    embedder,
-                    detector,
-                    services.config,
-                    hooks,
-                )
+            found = _query_by_upload(services, caller, given, hooks)
         case SourceExample():
-            source = visible_source(services, caller, given.source)
-            file = source_file(services.gallery, source)
-            if file is None:
-                raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
-            with services.networks.embedder() as embedder:
-                found = queries.query_by_video(
-                    services.gallery, file, given.at_s, given.box, embedder, services.config, hooks
-                )
+            found = _query_by_source(services, caller, given, hooks)
     description = {
         name: value for name, value in found.description.items() if name not in ("video", "images")
     }
@@ -341,6 +326,35 @@ def _example(services: Services, caller: Caller, given: resources.Example, hooks
     return NewExample(
         None, {"kind": found.kind, **description, "span": span}, found.crops[:_MAX_CROPS], found.embedding
     )
+
+
+def _query_by_upload(services: Services, caller: Caller, given: UploadExample, hooks: Hooks) -> queries.Query:
+    uploads, config = services.uploads, services.config
+    upload = uploads.get(given.upload, caller.name)
+    with services.networks.embedder() as embedder:
+        if upload.kind == "picture":
+            image, _ = uploads.frame(upload.id, caller.name)
+            return queries.query_by_pictures([(image, given.box)], embedder, config, ["the upload"])
+        if given.box is None:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a clip needs a box around the person at a moment")
+        frames = uploads.frames(
+            upload.id, caller.name, given.at_s - queries.TRACK_S, given.at_s + queries.TRACK_S
+        )
+        return queries.query_by_frames(
+            frames, given.at_s, given.box, embedder, config,
+            name="the upload", frame_rate=upload.frame_rate, hooks=hooks,
+        )  # fmt: skip
+
+
+def _query_by_source(services: Services, caller: Caller, given: SourceExample, hooks: Hooks) -> queries.Query:
+    source = visible_source(services, caller, given.source)
+    file = shown_file(source)
+    if file is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
+    with services.networks.embedder() as embedder:
+        return queries.query_by_video(
+            services.gallery, file, given.at_s, given.box, embedder, services.config, hooks, "the recording"
+        )
 
 
 def _note_search(

@@ -8,15 +8,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, Response
-from pipeline.clips import source_file
 from pipeline.pointing import people_in
 from pipeline.source_frames import frame_at
 
 from pipeline.crops import encode_jpeg
+from pipeline.types import Image
 from storage.records import SourceRecord
 from web.access import Caller, OperatorDep, ServicesDep, ViewerDep, visible_source
 from web.answers import JPEG, MP4, jpeg
-from web.playing import browsers_play, media_type
+from web.playing import browsers_play, media_type, shown_file
 from web.problems import Refused
 from web.resources import PersonBox, Persons, SourceView
 from web.services import Services
@@ -33,7 +33,7 @@ def list_sources(
 ) -> list[SourceView]:
     """Recordings, and runs of live cameras."""
     return [
-        view(services, source)
+        view(source)
         for source in services.gallery.sources()
         if caller.sees(source.camera) and camera in (None, source.camera)
     ]
@@ -42,7 +42,7 @@ def list_sources(
 @router.get("/sources/{source_id}")
 def source(services: ServicesDep, caller: ViewerDep, source_id: SourceId) -> SourceView:
     """One of them."""
-    return view(services, visible_source(services, caller, source_id))
+    return view(visible_source(services, caller, source_id))
 
 
 @router.get("/sources/{source_id}/video", responses=MP4, response_class=Response)
@@ -59,24 +59,29 @@ def video(services: ServicesDep, caller: ViewerDep, source_id: SourceId) -> Resp
 @router.get("/sources/{source_id}/frame", responses=JPEG, response_class=Response)
 def frame(services: ServicesDep, caller: ViewerDep, source_id: SourceId, at_s: AtS = 0.0) -> Response:
     """The picture shown at a moment; the header X-Frame-Time says which, in seconds from the start."""
-    shown = frame_at(_file(services, caller, source_id), services.config.video, at_s)
-    return jpeg(encode_jpeg(shown.image, 85), {"X-Frame-Time": f"{shown.at_s:.6f}"})
+    image, since_s, _ = frame_at(_file(services, caller, source_id), services.config.video, at_s)
+    return jpeg(encode_jpeg(image, 85), {"X-Frame-Time": f"{since_s:.6f}"})
 
 
 @router.get("/sources/{source_id}/persons")
 def persons(services: ServicesDep, caller: OperatorDep, source_id: SourceId, at_s: AtS = 0.0) -> Persons:
     """The persons in that picture."""
-    shown = frame_at(_file(services, caller, source_id), services.config.video, at_s)
+    image, since_s, _ = frame_at(_file(services, caller, source_id), services.config.video, at_s)
+    return persons_in(services, image, since_s)
+
+
+def persons_in(services: Services, image: Image, at_s: float) -> Persons:
+    """The persons in a picture."""
     with services.networks.detector() as detector:
-        found = people_in(shown.image, detector)
-    height, width = shown.image.shape[:2]
+        found = people_in(image, detector)
+    height, width = image.shape[:2]
     boxes = [PersonBox(box=box, confidence=confidence) for box, confidence in found]
-    return Persons(at_s=shown.at_s, width=width, height=height, persons=boxes)
+    return Persons(at_s=at_s, width=width, height=height, persons=boxes)
 
 
-def view(services: Services, source: SourceRecord) -> SourceView:
+def view(source: SourceRecord) -> SourceView:
     """A source as the API shows it: the name of its file, not where it lies."""
-    file = source_file(services.gallery, source)
+    file = shown_file(source)
     return SourceView(
         id=source.id,
         camera=source.camera,
@@ -93,7 +98,7 @@ def view(services: Services, source: SourceRecord) -> SourceView:
 
 def _file(services: Services, caller: Caller, source_id: int) -> File:
     source = visible_source(services, caller, source_id)
-    file = source_file(services.gallery, source)
+    file = shown_file(source)
     if file is None:
         raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
     return file

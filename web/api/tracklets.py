@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
-from pipeline.clips import source_file, tracklet_moments
 
+from pipeline.clips import tracklet_moments
 from storage.records import TrackletRecord
 from web.access import ServicesDep, ViewerDep, gallery_filter, visible_tracklet
 from web.answers import JPEG, MP4, cursor, jpeg, place, ranged
 from web.audit import note
-from web.playing import browsers_play
+from web.playing import browsers_play, shown_file
 from web.problems import Refused
 from web.resources import (
     CameraName,
@@ -91,19 +91,19 @@ def time_line(
 def tracklet(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId) -> TrackletDetail:
     """One tracklet, and what can be played of it."""
     record = visible_tracklet(services, caller, tracklet_id)
-    source, offset_s = tracklet_moments(services.gallery, tracklet_id)
-    file = source_file(services.gallery, source)
+    moments = tracklet_moments(services.gallery, tracklet_id)
+    file = shown_file(moments.source)
     times = services.gallery.trajectory(tracklet_id).timestamps
     positions = services.gallery.crop_positions(tracklet_id) if record.has_crops else []
     note(services, caller, "tracklet opened", {"tracklet": record.id, "camera": record.camera})
     return TrackletDetail(
         **view(record).model_dump(),
-        source_id=source.id,
+        source_id=moments.source.id,
         num_crops=len(positions),
         crop_times=[float(times[position]) for position in positions],
         video=file is not None,
         video_playable=file is not None and browsers_play(file),
-        offset_s=offset_s if file is not None else None,
+        offset_s=moments.first_s if file is not None else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from storage.audit import AuditEntry
+from storage.audit_records import AuditEntry
 
 from web.access import AdminDep, ServicesDep
 from web.answers import JPEG, cursor, jpeg, place
