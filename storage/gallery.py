@@ -417,9 +417,7 @@ class Gallery:
         with self._database.reading() as connection:
             return time_lines.time_line(connection, filter, bounds.start, bounds.end, int(num_bins))
 
-    def arrived(
-        self, after_id: int | None, cameras: Iterable[str] | None = None
-    ) -> tuple[int, int]:
+    def arrived(self, after_id: int | None, cameras: Iterable[str] | None = None) -> tuple[int, int]:
         """The newest tracklet's id, and how many came in behind `after_id`.
 
         Args:

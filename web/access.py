@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from storage.account_records import Role, Session, User
 
+from storage.account_records import Role, Session, User
 from storage.errors import SourceNotFound, TrackletNotFound
 from storage.records import GalleryFilter, SourceRecord, TrackletRecord
 from web.problems import Refused

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pipeline.uploads import Uploads
 
+import time
+from collections.abc import Callable
+
 from pipeline.config import Config
 from storage.gallery import Gallery
 from web.clip_cache import ClipCache
@@ -14,7 +17,11 @@ from web.settings import ServerSettings
 
 
 def assemble(
-    gallery: Gallery, config: Config, settings: ServerSettings, device: str | None = None
+    gallery: Gallery,
+    config: Config,
+    settings: ServerSettings,
+    device: str | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Services:
     """The parts of a server over one gallery.
 
@@ -23,6 +30,7 @@ def assemble(
         config: names detector and tracker.
         settings: of the server.
         device: where networks run; None: the GPU if there is one.
+        clock: seconds UTC.
     """
     gallery.work_folder.mkdir(exist_ok=True)
     return Services(
@@ -33,4 +41,5 @@ def assemble(
         uploads=Uploads(gallery.work_folder / "uploads"),
         clips=ClipCache(gallery),
         jobs=Jobs(),
+        clock=clock,
     )

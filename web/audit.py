@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.audit_records import AuditCrop
-
 from web.access import Caller
 from web.services import Services
 

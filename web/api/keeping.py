@@ -70,18 +70,26 @@ def apply(services: ServicesDep, caller: AdminDep) -> JobView:
 def erase(services: ServicesDep, caller: AdminDep, given: ErasureRequest) -> ErasureView:
     """Erase a person: every trace of these tracklets. A dry run counts only; a real one checks afterwards."""
     ids = sorted(set(given.tracklets))
+    gallery = services.gallery
     if given.dry_run:
-        there = services.gallery.retention_preview(ids)
-        return ErasureView(dry_run=True, tracklets=len(there), counts={}, remaining=[])
-    done = services.gallery.erase(
-        ids, actor=caller.name, reason=given.reason, origin=caller.address, also_searches=given.searches
+        counts = gallery.would_erase(ids, also_searches=given.searches)
+        return ErasureView(dry_run=True, tracklets=counts.get("tracklets", 0), counts=counts, remaining=[])
+    done = gallery.erase(
+        ids,
+        actor=caller.name,
+        reason=given.reason,
+        origin=caller.address,
+        via=caller.via,
+        user_id=caller.user.id,
+        also_searches=given.searches,
+        now=services.clock(),
     )
     services.clips.forget(set(ids))
     return ErasureView(
         dry_run=False,
         tracklets=len(done.ids),
         counts=dict(done.counts),
-        remaining=services.gallery.check_erased(done),
+        remaining=gallery.check_erased(done),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from storage.audit_records import AuditEntry
 
+from storage.audit_records import AuditEntry
 from web.access import AdminDep, ServicesDep
 from web.answers import JPEG, cursor, jpeg, place
 from web.audit import note
