@@ -2,8 +2,10 @@
 
 `pipeline.sandbox` starts it. The file comes on standard input; standard output carries messages of
 `MESSAGE_BYTES` bytes (JSON, padded with spaces), a frame's followed by its RGB bytes. Before it looks at the
-file it gives up what it does not need: it can write no file, start no process, open no further file, and
-reach no network where the system lets it leave it; time and memory are bounded.
+file it gives up what it does not need. Everywhere: time and memory are bounded, no file can be written or
+opened, so no socket either, and nothing executed gains rights. On Linux, where the system allows it: it has no
+network (a namespace of its own). On Linux on x86-64: no system call but those for computing. Unless it is
+root: no process and no thread can be started.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pipeline.file_formats import (
     picture_size,
     sniff,
 )
+from pipeline.seccomp import allow_only_computing
 
 MESSAGE_BYTES = 128
 DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
@@ -75,7 +78,7 @@ def main(argument: str) -> None:
 
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(0)
-    bound_memory(bounds.memory_bytes)
+    hold_down(bounds.memory_bytes)
     file, out = sys.stdin.buffer, sys.stdout.buffer
     try:
         format = sniff(file.read(HEAD_BYTES))
@@ -110,13 +113,14 @@ def give_up_rights(cpu_s: int) -> None:
             libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def bound_memory(memory_bytes: int) -> None:
+def hold_down(memory_bytes: int) -> None:
     """What can go once the libraries are loaded: memory beyond theirs, processes, threads, more files."""
     with suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         _bound("AS", pages * os.sysconf("SC_PAGE_SIZE") + memory_bytes)
     _bound("NPROC", 0)  # of no effect for root
     _bound("NOFILE", 3)
+    allow_only_computing()
 
 
 def _bound(name: str, value: int) -> None:

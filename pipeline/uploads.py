@@ -15,7 +15,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -174,7 +174,10 @@ class Uploads:
             raise UploadRefused(
                 f"{self.limits.per_owner} uploads of yours are waiting: remove one, or wait until they expire"
             )
-        used = sum(file.stat().st_size for folder in there for file in folder.glob("*"))
+        used = 0
+        for folder in there:
+            with suppress(FileNotFoundError):  # removed at this moment
+                used += sum(file.stat().st_size for file in folder.iterdir())
         if used + sum(promised for _, promised in self._coming) + size > self.limits.total_bytes:
             raise UploadsBusy("the room for uploads is used up: try again later")
 
