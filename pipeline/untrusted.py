@@ -3,9 +3,9 @@
 `pipeline.sandbox` starts it. The file comes on standard input; standard output carries messages of
 `MESSAGE_BYTES` bytes (JSON, padded with spaces), a frame's followed by its RGB bytes. Before it looks at the
 file it gives up what it does not need. Everywhere: time and memory are bounded, no file can be written or
-opened, so no socket either, and nothing executed gains rights. On Linux, where the system allows it: it has no
-network (a namespace of its own). On Linux on x86-64: no system call but those for computing. Unless it is
-root: no process and no thread can be started.
+opened, hence no socket either, and nothing executed gains rights. On Linux, where the system allows it: it is
+in a network namespace with no network. On Linux on x86-64: no system call is left but those for computing.
+Unless it is root: no process and no thread can be started.
 """
 
 from __future__ import annotations
