@@ -72,6 +72,38 @@ class WatchExists(GalleryError):
     """Another watch has that name."""
 
 
+class CaseNotFound(GalleryError):
+    """No case has that id."""
+
+
+class CaseExists(GalleryError):
+    """Another case has that name."""
+
+
+class CaseHeld(GalleryError):
+    """The case is under legal hold: nothing of it may be deleted."""
+
+
+class SearchNotFound(GalleryError):
+    """No search has that id."""
+
+
+class UserNotFound(GalleryError):
+    """No user has that id, or the account is disabled."""
+
+
+class UserExists(GalleryError):
+    """Another user has that name."""
+
+
+class LastAdmin(GalleryError):
+    """Nobody would be left to administrate."""
+
+
+class TokenNotFound(GalleryError):
+    """No API token has that id."""
+
+
 class GalleryFull(OSError):
     """The disk or the quota is full; what was stored before is whole."""
 

@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import intake, upkeep
+from storage.accounts import Accounts
+from storage.audit import AuditTrail
+from storage.cases import Cases
 from storage.database import gaps, generations, sources
 from storage.database import tracklets as rows
 from storage.database.engine import Database
@@ -64,6 +67,9 @@ class Gallery:
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
         watching: The watch list, and the alerts that it raised.
+        cases: Cases, searches and decisions.
+        accounts: Who may use it, and how they prove who they are.
+        audit: Who did what.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -76,6 +82,9 @@ class Gallery:
         self._media = MediaFolder(folder.media)
         self._snapshots = SnapshotFolder(folder.index)
         self.watching = WatchList(database, self._media)
+        self.cases = Cases(database)
+        self.accounts = Accounts(database)
+        self.audit = AuditTrail(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
 
     @classmethod
@@ -226,6 +235,18 @@ class Gallery:
         """All sources, oldest first."""
         with self._database.reading() as connection:
             return sources.every(connection)
+
+    def source_of(self, tracklet_id: int) -> SourceRecord:
+        """The source that a tracklet is from.
+
+        Raises:
+            TrackletNotFound: The tracklet does not exist (any more).
+        """
+        with self._database.reading() as connection:
+            found = sources.of_tracklet(connection, tracklet_id)
+        if found is None:
+            raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
+        return found
 
     # Gaps
 
@@ -382,6 +403,18 @@ class Gallery:
                     f"no tracklet has the id {tracklet_id}: the gallery is empty, run ingest first"
                 )
             return generations.vector(connection, tracklet_id, current)
+
+    def embeddings(self, ids: Iterable[int], generation: int) -> tuple[list[int], Float32Array]:
+        """The stored embeddings of those of `ids` that have one in a generation.
+
+        Returns:
+            The ids (N,), rising, and their embeddings, (N, D) float32 of norm 1.
+
+        Raises:
+            GenerationNotFound: The generation does not exist (any more).
+        """
+        with self._database.reading() as connection:
+            return generations.vectors(connection, ids, generation)
 
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.

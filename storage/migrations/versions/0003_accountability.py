@@ -317,6 +317,7 @@ def _create_searches() -> None:
         _text("author"),
         _seconds("created"),
         _seconds("undone", nullable=True),
+        _text("undone_by", nullable=True),
         _primary("decisions", "id"),
         _refers("decisions", "search_id", "searches.id"),
         _refers("decisions", "tracklet_id", "tracklets.id"),
