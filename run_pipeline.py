@@ -26,6 +26,7 @@ from evaluation.commands import evaluate
 from models import weights as weight_files
 from pipeline import report
 from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
+from pipeline.case_commands import app as case_app
 from pipeline.commands import adapt, store
 from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
@@ -54,6 +55,7 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.add_typer(synthesize_app, name="synthesize")
 app.add_typer(watch_app, name="watch")
+app.add_typer(case_app, name="case")
 app.command()(alerts)
 weights_app.command("store")(store)
 app.command()(adapt)

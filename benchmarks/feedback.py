@@ -1,15 +1,16 @@
 """What accepting and rejecting does to a ranking, and what similarity two different people seldom reach.
 
-    python benchmarks/feedback.py --root DIR [--embedder ste_nvan] [--people 250] [--cache FILE.npz]
+    python benchmarks/feedback.py --root DIR [--embedder NAME] [--people 250] [--cache FILE.npz]
 
 DIR is Market-1501 as `evaluation/datasets/market1501.py` reads it. Tracklets of a random part of its people
 are embedded once; the first half of those people chooses, the second half reports. All are in the gallery.
 
 A simulated user asks with one tracklet, looks at the first ten that are not decided yet, says truthfully of
 each whether it is the person, and looks again. Tracklets of the person in the query's own camera are left
-out. The first table is about what is left after the first page, the same for all methods: mean average
-precision and recall among the next ten, over queries that still have something to find. "found" is the share
-of all right answers on the pages together, of 40 tracklets looked at. The second table is about the threshold.
+out. The first tables are about what is left after the first page, which is the same for all methods: mean
+average precision, and recall among the next ten, over queries that still have something to find; "found" is
+the share of all right answers on the pages so far, of 20 and of 40 tracklets looked at. The last tables are
+about the threshold.
 """
 
 from __future__ import annotations
@@ -107,7 +108,12 @@ def accepts_only(score: Score) -> Score:
 
 
 def simulate(people: People, query: int, score: Score) -> tuple[float, float, float, float]:
-    """Average precision and recall at ten of what the first page left (NaN if nothing), found after 2 and 4 pages."""
+    """One query.
+
+    Returns:
+        Average precision and recall at ten of what the first page left (NaN if nothing), and the share of
+        right answers found after two and after four pages.
+    """
     right = people.pids == people.pids[query]
     junk = right & (people.camids == people.camids[query])
     total = int((right & ~junk).sum())

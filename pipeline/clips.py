@@ -83,8 +83,11 @@ def tracklet_clip(gallery: Gallery, tracklet_id: int, out: Path, margin_s: float
         opened = open_source(spec, VideoSettings(analysis_fps=None))
     except VideoSourceError:
         return None
+    # Where a recording's clock was set back, only decoding from the start tells which moment is which.
+    begin_s = 0.0 if "clock set back" in moments.source.counts.get("damage", {}) else first
+    shown = (f for f in opened.frames(begin_s, last) if f.timestamp >= moments.source.start + first)
     rate = min(opened.frame_rate, _MAX_RATE)
-    pictures = _at_rate(opened.frames(first, last), rate)
+    pictures = _at_rate(shown, rate)
     begin = next(pictures, None)
     if begin is None:
         return None

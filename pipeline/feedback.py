@@ -180,9 +180,7 @@ class _Looking:
         fetch = top_k + len(without)
         while True:
             found = self.gallery.search(direction, self.generation.spec, fetch, wanted)[0]
-            kept = [
-                hit for hit in found if hit.record.id not in without and not _overlaps(hit.record, spans)
-            ]
+            kept = [hit for hit in found if hit.record.id not in without and not _overlaps(hit.record, spans)]
             if len(kept) >= top_k or len(found) < fetch:
                 return self._marked(kept[:top_k])
             fetch *= 4  # many tracklets of a busy camera may lie in one span
@@ -242,9 +240,7 @@ def _crops(gallery: Gallery, example: Example) -> Sequence[bytes]:
         return ()
 
 
-def _decided(
-    gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict
-) -> Embedding:
+def _decided(gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict) -> Embedding:
     ids = [number for number, verdict in verdicts.items() if verdict == word]
     return gallery.embeddings(ids, current.id)[1]
 
