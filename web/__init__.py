@@ -1,0 +1,1 @@
+"""Search in the browser: accounts, pages, and the interface for programs."""
