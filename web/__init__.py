@@ -1,1 +1,1 @@
-"""Search in the browser: accounts, pages, and the interface for programs."""
+"""The web server: REST API and pages over one gallery."""

@@ -46,10 +46,11 @@ def add(
 ) -> None:
     """Add a user, and print the link with which they choose their password, once."""
     from pipeline.audit_commands import note
+    from storage.account_records import role_named
 
     with _open(gallery, database, write=True) as opened:
-        user = opened.accounts.add_user(name, role.value, camera or None)
-        note(opened, "user.add", _rights(user))
+        user = opened.accounts.add_user(name, role_named(role.value), camera or None)
+        note(opened, "user added", _rights(user))
         link = _invite(opened, user, url)
         unknown = _unknown_cameras(opened, user)
     _tell_unknown(unknown)
@@ -77,9 +78,12 @@ def list_(gallery: GalleryDir, database: DatabaseUrl = None, as_json: Json = Fal
 @app.command()
 def invite(name: Name, gallery: GalleryDir, url: Url = DEFAULT_URL, database: DatabaseUrl = None) -> None:
     """Print a new link to choose a password, for who forgot it or missed the first link."""
+    from pipeline.audit_commands import note
+
     with _open(gallery, database, write=True) as opened:
         user = _named(opened, name)
         link = _invite(opened, user, url)
+        note(opened, "user invited", {"user": user.name, "user_id": user.id})
     _print_invitation(user, link)
 
 
@@ -116,7 +120,7 @@ def set_(
     with _open(gallery, database, write=True) as opened:
         before = _named(opened, name)
         user = opened.accounts.update_user(before.id, **changes)
-        note(opened, "user.set", {**_rights(user), "before": _rights(before)})
+        note(opened, "user changed", {**_rights(user), "before": _rights(before)})
         unknown = _unknown_cameras(opened, user)
     _tell_unknown(unknown)
     cameras = "every camera" if user.cameras is None else ", ".join(sorted(user.cameras))
@@ -131,7 +135,7 @@ def remove(name: Name, gallery: GalleryDir, database: DatabaseUrl = None) -> Non
     with _open(gallery, database, write=True) as opened:
         user = _named(opened, name)
         opened.accounts.remove_user(user.id)
-        note(opened, "user.remove", _rights(user))
+        note(opened, "user removed", _rights(user))
     typer.echo(f"The account of {user.name} is removed.")
 
 
@@ -141,12 +145,9 @@ def _invite(opened: Gallery, user: User, url: str) -> str:
     import time
     from hashlib import sha256
 
-    from pipeline.audit_commands import note
-
     token = secrets.token_urlsafe(32)
     expires = time.time() + INVITATION_DAYS * 86400
     opened.accounts.invite(user.id, sha256(token.encode()).hexdigest(), expires)
-    note(opened, "user.invite", {"user": user.name, "user_id": user.id, "expires": expires})
     return f"{url.rstrip('/')}/invitation/{token}"
 
 

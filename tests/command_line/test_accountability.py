@@ -80,8 +80,8 @@ def test_a_user_from_adding_to_removing(run_cli: Cli, folder: Path) -> None:
     written = done(run_cli("audit", "list", "--gallery", folder, "--json"))
     entries = json.loads(written)
     assert [entry["action"] for entry in entries] == [
-        "user.remove", "user.set", "user.set", "user.set", "user.invite", "user.invite", "user.add",
-        "user.invite", "user.add",
+        "user removed", "user changed", "user changed", "user changed", "user invited", "user added",
+        "user added",
     ]  # fmt: skip
     me = f"command line ({pwd.getpwuid(os.getuid()).pw_name})"
     assert {(entry["actor"], entry["via"], entry["user_id"]) for entry in entries} == {
