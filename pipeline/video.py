@@ -100,6 +100,23 @@ class Source:
             if image is not None:
                 yield Frame(self.camera, index, self.start + offset, image)
 
+    def shown_at(self, at_s: float) -> tuple[Image, float] | None:
+        """The picture shown at a second from the source's start, and since when; found by seeking.
+
+        Before the first picture that one is taken, after the last the last; None when none can be decoded.
+        """
+        for first_s in (at_s, 0.0):  # from the start where a seek leads past the moment
+            shown = None
+            for _, offset, decode in self._pictures(first_s):
+                if offset > at_s and (shown is not None or first_s > 0):
+                    break
+                shown = (decode, offset)
+                if offset > at_s:
+                    break
+            if shown is not None and (image := shown[0]()) is not None:
+                return image, shown[1]
+        return None
+
     def _pictures(self, first_s: float) -> Iterator[tuple[int, float, Any]]:
         raise NotImplementedError
 
@@ -254,7 +271,7 @@ def _open_file(spec: SourceSpec, path: Path, settings: VideoSettings) -> VideoFi
     else:
         start, start_from = path.stat().st_mtime - (duration or 0.0), "file time"
     return VideoFile(
-        spec.camera, str(path.resolve()), start, start_from, rate, duration, _file_fingerprint(path), settings
+        spec.camera, str(path.resolve()), start, start_from, rate, duration, file_fingerprint(path), settings
     )
 
 
@@ -283,8 +300,9 @@ def _open_images(spec: SourceSpec, path: Path, is_pattern: bool, settings: Video
 
 
 def _open_container(path: str) -> Any:
-    # "file:" keeps FFmpeg from taking a name with a colon for a protocol.
-    return av.open(f"file:{path}", metadata_errors="replace")
+    # "file:" keeps FFmpeg from taking a name with a colon for a protocol; whatever a file refers to, no
+    # network is asked for it.
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
 
 
 def to_rgb(picture: Any) -> Image:
@@ -326,7 +344,7 @@ def _natural(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
 
 
-def _file_fingerprint(path: Path) -> str:
+def file_fingerprint(path: Path) -> str:
     """Hash of the size and of 16 evenly spread samples: tells recordings apart, quick on an archive."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -343,5 +361,5 @@ def _images_fingerprint(paths: list[Path]) -> str:
     for path in paths:
         digest.update(f"{path.name}:{path.stat().st_size};".encode())
     for path in (paths[0], paths[len(paths) // 2], paths[-1]):
-        digest.update(_file_fingerprint(path).encode())
+        digest.update(file_fingerprint(path).encode())
     return digest.hexdigest()[:32]

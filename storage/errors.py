@@ -56,6 +56,18 @@ class TrackletNotFound(GalleryError):
     """No tracklet has that id, or it was deleted."""
 
 
+class CropsExpired(GalleryError):
+    """Retention has deleted the pictures of a tracklet that is otherwise still there."""
+
+
+class RuleNotFound(GalleryError):
+    """No retention rule is for that camera."""
+
+
+class HeldByCase(GalleryError):
+    """What a case under legal hold is about was to be deleted."""
+
+
 class SourceNotFound(GalleryError):
     """No source has that id."""
 
@@ -70,6 +82,38 @@ class WatchNotFound(GalleryError):
 
 class WatchExists(GalleryError):
     """Another watch has that name."""
+
+
+class CaseNotFound(GalleryError):
+    """No case has that id."""
+
+
+class CaseExists(GalleryError):
+    """Another case has that name."""
+
+
+class CaseHeld(GalleryError):
+    """The case is under legal hold: nothing of it may be deleted."""
+
+
+class SearchNotFound(GalleryError):
+    """No search has that id."""
+
+
+class UserNotFound(GalleryError):
+    """No user has that id, or the account is disabled."""
+
+
+class UserExists(GalleryError):
+    """Another user has that name."""
+
+
+class LastAdmin(GalleryError):
+    """Nobody would be left to administrate."""
+
+
+class TokenNotFound(GalleryError):
+    """No API token has that id."""
 
 
 class GalleryFull(OSError):

@@ -181,6 +181,7 @@ decisions = sa.Table(
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("undone", sa.Double),  # taken back then; the newest that is not counts
+    sa.Column("undone_by", sa.Text),
     sa.Index("ix_decisions_search_id_tracklet_id", "search_id", "tracklet_id"),
     sqlite_autoincrement=True,
 )

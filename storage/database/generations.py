@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -37,9 +37,7 @@ def get(connection: sa.Connection, generation_id: int) -> Generation:
     statement = sa.select(generations, _num_embeddings).where(generations.c.id == generation_id)
     row = connection.execute(statement).one_or_none()
     if row is None:
-        raise GenerationNotFound(
-            f"no generation has the id {generation_id} (any more): begin the re-index anew"
-        )
+        raise _not_found(generation_id)
     return _record(row)
 
 
@@ -53,6 +51,19 @@ def current(connection: sa.Connection) -> tuple[int, EmbedderSpec] | None:
     """Id and model of the current generation, whose embeddings are not counted: quick however many."""
     row = connection.execute(sa.select(generations).where(generations.c.status == "current")).one_or_none()
     return None if row is None else (int(row.id), _spec(row))
+
+
+def spec(connection: sa.Connection, generation_id: int) -> EmbedderSpec:
+    """A generation's model, without counting its embeddings: quick however many.
+
+    Raises:
+        GenerationNotFound: There is none with that id.
+    """
+    statement = sa.select(generations).where(generations.c.id == generation_id)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise _not_found(generation_id)
+    return _spec(row)
 
 
 def begin(connection: sa.Connection, spec: EmbedderSpec) -> Generation:
@@ -98,9 +109,16 @@ def missing(connection: sa.Connection, generation_id: int, after_id: int, limit:
     return list(connection.scalars(statement.order_by(tracklets.c.id).limit(limit)))
 
 
+def num_missing(connection: sa.Connection, generation_id: int) -> int:
+    """How many tracklets should have an embedding in the generation, and have none."""
+    statement = sa.select(sa.func.count()).select_from(tracklets).where(_lacks(generation_id))
+    return int(connection.execute(statement).scalar_one())
+
+
 def add(connection: sa.Connection, generation_id: int, ids: Sequence[int], vectors: Float32Array) -> int:
-    """Adds embeddings (N, D), except to tracklets that are gone or have one; returns how many."""
-    wanted = media_versions(connection, ids).keys() - _embedded(connection, generation_id, ids)
+    """Adds embeddings (N, D), except to tracklets that are gone, expired or have one; returns how many."""
+    there = media_versions(connection, ids, tracklets.c.searchable)
+    wanted = there.keys() - _embedded(connection, generation_id, ids)
     packed = dict(zip((int(number) for number in ids), encoding.pack_vectors(vectors), strict=True))
     rows = [
         {"generation_id": generation_id, "tracklet_id": tracklet_id, "vector": vector}
@@ -128,6 +146,8 @@ def vector(connection: sa.Connection, tracklet_id: int, generation: Generation) 
     """
     wanted = (embeddings.c.tracklet_id == tracklet_id, embeddings.c.generation_id == generation.id)
     packed = connection.scalar(sa.select(embeddings.c.vector).where(*wanted))
+    if packed is None and media_versions(connection, [tracklet_id], ~tracklets.c.searchable):
+        raise TrackletNotFound(f"tracklet {tracklet_id} cannot be searched for: its retention is over")
     if packed is None:
         raise TrackletNotFound(
             f"no tracklet with an embedding by {generation.spec.name} has the id {tracklet_id}: "
@@ -135,6 +155,24 @@ def vector(connection: sa.Connection, tracklet_id: int, generation: Generation) 
         )
     vectors = encoding.unpack_vectors([packed], generation.spec.dimension)  # (1, D)
     return vectors.reshape(-1)
+
+
+def vectors(
+    connection: sa.Connection, ids: Iterable[int], generation_id: int
+) -> tuple[list[int], Float32Array]:
+    """Those of the tracklets `ids` that have an embedding in the generation, by rising id, and those (N, D).
+
+    Raises:
+        GenerationNotFound: There is none with that id.
+    """
+    dimension = spec(connection, generation_id).dimension
+    rows: list[tuple[int, bytes]] = []
+    for some in chunks(ids):
+        wanted = (embeddings.c.tracklet_id.in_(some), embeddings.c.generation_id == generation_id)
+        statement = sa.select(embeddings.c.tracklet_id, embeddings.c.vector).where(*wanted)
+        found = connection.execute(statement.order_by(embeddings.c.tracklet_id))
+        rows += [(row[0], row[1]) for row in found]
+    return [row[0] for row in rows], encoding.unpack_vectors([row[1] for row in rows], dimension)
 
 
 def stored(
@@ -163,8 +201,7 @@ def switch(connection: sa.Connection, generation_id: int, allowed_missing: int) 
     target = get(connection, generation_id)
     if target.status == "current":
         return
-    statement = sa.select(sa.func.count()).select_from(tracklets).where(_lacks(generation_id))
-    lacking = connection.execute(statement).scalar_one()
+    lacking = num_missing(connection, generation_id)
     if lacking > allowed_missing:
         raise GenerationIncomplete(
             f"{lacking} tracklets have no embedding by {target.spec.name} yet ({allowed_missing} allowed): "
@@ -189,6 +226,10 @@ def roll_back(connection: sa.Connection) -> Generation:
     return get(connection, previous.id)
 
 
+def _not_found(generation_id: int) -> GenerationNotFound:
+    return GenerationNotFound(f"no generation has the id {generation_id} (any more): begin the re-index anew")
+
+
 def _exchange(connection: sa.Connection, target: Generation, former: Generation | None) -> None:
     if former is not None:
         cursors.carry_over(connection, target.id, former.id)
@@ -209,7 +250,7 @@ def _lacks(generation_id: int) -> sa.ColumnElement[bool]:
     row = sa.select(1).where(
         embeddings.c.tracklet_id == tracklets.c.id, embeddings.c.generation_id == generation_id
     )
-    return ~row.correlate(tracklets).exists()
+    return sa.and_(tracklets.c.searchable, ~row.correlate(tracklets).exists())
 
 
 def _spec(row: AnyRow) -> EmbedderSpec:

@@ -1,0 +1,337 @@
+"""The accounts of a gallery: who may use it, as what, and how they prove who they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from types import EllipsisType
+from typing import Any
+
+from storage.account_records import (
+    ApiToken,
+    Role,
+    Session,
+    User,
+    allowed_cameras,
+    argon2_hash,
+    lower_role,
+    role_named,
+    sha256_hex,
+    user_name,
+)
+from storage.database import accounts, sessions
+from storage.database.engine import Database
+from storage.errors import TokenNotFound, UserNotFound
+from storage.records import readable
+
+NOTED_EVERY_S = 60.0
+"""How often the last use of a session or token is written down, at most."""
+
+_FAILURES_LAST_S = 24 * 3600.0
+_LONGEST_SUBJECT = 200
+
+
+class Accounts:
+    """Users, invitations, sessions, tokens and failed log-ins; reached as `Gallery.accounts`.
+
+    Of passwords only argon2 hashes come here, and of tokens only SHA-256 as hexadecimal digits. Times are
+    seconds UTC; where `now` may be None, the clock is asked.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Users
+
+    def any_user(self) -> bool:
+        """Whether there is an account at all."""
+        with self._database.reading() as connection:
+            return accounts.any_user(connection)
+
+    def users(self) -> list[User]:
+        """All users by name."""
+        with self._database.reading() as connection:
+            return accounts.every(connection)
+
+    def user(self, user_id: int) -> User:
+        """One user.
+
+        Raises:
+            UserNotFound: It does not exist (any more); likewise below.
+        """
+        with self._database.reading() as connection:
+            return accounts.get(connection, user_id)
+
+    def user_named(self, name: str) -> User | None:
+        """The user with that name, however it is spelled."""
+        found = self.password_of(name)
+        return None if found is None else found[0]
+
+    def add_user(
+        self, name: str, role: Role, cameras: Iterable[str] | None = None, now: float | None = None
+    ) -> User:
+        """A new user, who has no password yet: invite them.
+
+        Args:
+            cameras: The only ones whose people they may see; None for every camera.
+
+        Raises:
+            UserExists: Another one has the name.
+            ValueError: The name, the role or a camera's name cannot be.
+        """
+        values = {"name": user_name(name), "created": _seconds(now), **_rights(role=role, cameras=cameras)}
+        with self._database.writing() as connection:
+            return accounts.insert(connection, values)
+
+    def update_user(
+        self,
+        user_id: int,
+        *,
+        role: Role | EllipsisType = ...,
+        cameras: Iterable[str] | EllipsisType | None = ...,
+        enabled: bool | EllipsisType = ...,
+    ) -> User:
+        """Changes what is given of a user. Ends the sessions of one who may do or see less than before.
+
+        Raises:
+            LastAdmin: No enabled admin would be left.
+        """
+        values = _rights(role=role, cameras=cameras)
+        if not isinstance(enabled, EllipsisType):
+            values["enabled"] = bool(enabled)
+        with self._database.writing() as connection:
+            return accounts.update(connection, user_id, values)
+
+    def remove_user(self, user_id: int) -> None:
+        """Removes a user with sessions, tokens and invitations.
+
+        Raises:
+            LastAdmin: No enabled admin would be left.
+        """
+        with self._database.writing() as connection:
+            accounts.delete(connection, user_id)
+
+    # Passwords and invitations
+
+    def password_of(self, name: str) -> tuple[User, str | None] | None:
+        """The user with that name and the hash of their password, None until they have chosen one."""
+        try:
+            spelled = user_name(name)
+        except ValueError:
+            return None  # nobody is called so
+        with self._database.reading() as connection:
+            return accounts.password_of(connection, spelled)
+
+    def set_password(self, user_id: int, password_hash: str, now: float | None = None) -> None:
+        """Sets a password; ends all sessions and voids all invitations of the user."""
+        with self._database.writing() as connection:
+            accounts.forget_invitations(connection, _seconds(now))
+            accounts.set_password(connection, user_id, argon2_hash(password_hash))
+
+    def invite(self, user_id: int, token_hash: str, expires: float, now: float | None = None) -> None:
+        """Lets the holder of a token choose the user's password, once; voids the user's older invitations."""
+        with self._database.writing() as connection:
+            accounts.forget_invitations(connection, _seconds(now))
+            accounts.invite(connection, user_id, sha256_hex(token_hash), float(expires))
+
+    def invitation(self, token_hash: str, now: float) -> User | None:
+        """Whom an invitation is for; None if it is unknown, used, expired, or of a user who is disabled."""
+        with self._database.reading() as connection:
+            return accounts.invited(connection, sha256_hex(token_hash), now)
+
+    def accept_invitation(self, token_hash: str, password_hash: str, now: float) -> User | None:
+        """Uses an invitation up and sets the password; None as for `invitation`."""
+        with self._database.writing() as connection:
+            user = accounts.invited(connection, sha256_hex(token_hash), now)
+            accounts.forget_invitations(connection, now)
+            if user is None:
+                return None
+            accounts.set_password(connection, user.id, argon2_hash(password_hash))
+            return accounts.get(connection, user.id)
+
+    # Sessions
+
+    def begin_session(
+        self, user_id: int, token_hash: str, csrf_token: str, address: str, now: float
+    ) -> Session:
+        """Logs a user in.
+
+        Raises:
+            UserNotFound: Also if the user was disabled.
+        """
+        values = {
+            "user_id": user_id,
+            "token_hash": sha256_hex(token_hash),
+            "csrf_token": csrf_token,
+            "address": readable(address),
+            **dict.fromkeys(("created", "last_seen", "rotated"), float(now)),
+        }
+        with self._database.writing() as connection:
+            user = accounts.get(connection, user_id)
+            if not user.enabled:
+                raise UserNotFound(f"user '{user.name}' is disabled: enable the account first")
+            return _session(sessions.begin(connection, values), user)
+
+    def session(
+        self, token_hash: str, now: float, *, idle_s: float, absolute_s: float, grace_s: float
+    ) -> Session | None:
+        """The session with this token, or None; its use is written down at most once a minute.
+
+        Args:
+            idle_s: Without use for so long it expires; minutes at least.
+            absolute_s: So long after the log-in it expires in any case.
+            grace_s: So long after a rotation the token before it is still good.
+
+        Returns:
+            None also if it has expired or its user is disabled; then it is deleted.
+        """
+        with self._database.reading() as connection:
+            found = sessions.find(connection, sha256_hex(token_hash), now - grace_s)
+            if found is None:
+                return None
+            session = _session(found, accounts.get(connection, found["user_id"]))
+        is_over = now >= session.last_seen + idle_s or now >= session.created + absolute_s
+        if is_over or not session.user.enabled:
+            self.end_session(session.id)
+            return None
+        if now < session.last_seen + NOTED_EVERY_S:
+            return session
+        with self._database.writing() as connection:
+            sessions.saw(connection, session.id, now)
+            sessions.forget_expired(connection, now - idle_s, now - absolute_s)
+        return replace(session, last_seen=now)
+
+    def rotate_session(self, session_id: int, old_hash: str, new_hash: str, now: float) -> bool:
+        """Gives a session another token; False if it does not have the old one (any more)."""
+        with self._database.writing() as connection:
+            return sessions.rotate(
+                connection, session_id, sha256_hex(old_hash), sha256_hex(new_hash), float(now)
+            )
+
+    def end_session(self, session_id: int) -> None:
+        """Logs out. A session that is over already is ignored."""
+        with self._database.writing() as connection:
+            sessions.end(connection, session_id)
+
+    def end_sessions(self, user_id: int) -> None:
+        """Logs a user out everywhere."""
+        with self._database.writing() as connection:
+            sessions.end_of_user(connection, user_id)
+
+    # Tokens of programs
+
+    def add_token(
+        self,
+        user_id: int,
+        name: str,
+        token_hash: str,
+        hint: str,
+        role: Role,
+        expires: float | None,
+        now: float,
+    ) -> ApiToken:
+        """A token with which a program acts for a user.
+
+        Args:
+            hint: The token's first letters, at most 16, to recognise it by.
+            expires: None: never.
+
+        Raises:
+            ValueError: The role is above the user's, or a text cannot be.
+        """
+        if not name.strip() or not name.isprintable() or len(hint) > 16:
+            raise ValueError(f"a token needs a readable name and a hint of at most 16 letters, got {name!a}")
+        values = {
+            "user_id": user_id,
+            "name": name.strip(),
+            "token_hash": sha256_hex(token_hash),
+            "hint": hint,
+            "role": role_named(role),
+            "expires": None if expires is None else float(expires),
+            "created": float(now),
+        }
+        with self._database.writing() as connection:
+            user = accounts.get(connection, user_id)
+            if lower_role(role, user.role) != role:
+                raise ValueError(f"'{user.name}' is {user.role}: a token cannot have the role {role}")
+            return sessions.add_token(connection, values)
+
+    def tokens(self, user_id: int | None = None) -> list[ApiToken]:
+        """All tokens, or one user's, oldest first; expired ones, too."""
+        with self._database.reading() as connection:
+            return sessions.tokens(connection, user_id)
+
+    def token(self, token_hash: str, now: float) -> tuple[ApiToken, User] | None:
+        """The token with this hash and its user; its use is written down at most once a minute.
+
+        Returns:
+            None if it is unknown or has expired, or its user is disabled.
+        """
+        with self._database.reading() as connection:
+            found = sessions.token(connection, sha256_hex(token_hash), now)
+            if found is None:
+                return None
+            user = accounts.get(connection, found.user_id)
+        if found.last_used is not None and now < found.last_used + NOTED_EVERY_S:
+            return found, user
+        with self._database.writing() as connection:
+            sessions.used(connection, found.id, now)
+        return replace(found, last_used=now), user
+
+    def remove_token(self, token_id: int) -> None:
+        """Revokes a token.
+
+        Raises:
+            TokenNotFound: It does not exist (any more).
+        """
+        with self._database.writing() as connection:
+            if not sessions.remove_token(connection, token_id):
+                raise TokenNotFound(f"no token has the id {token_id} (any more): list them")
+
+    # Failed log-ins
+
+    def failures(self, subject: str) -> tuple[int, float]:
+        """How many log-ins of a user name or an address have failed since one succeeded, and when the last.
+
+        They are forgotten some day after the last, which is in seconds UTC. (0, 0.0) without any.
+        """
+        with self._database.reading() as connection:
+            return accounts.failures(connection, _subject(subject))
+
+    def note_failure(self, subject: str, now: float) -> None:
+        """Counts a failed log-in."""
+        with self._database.writing() as connection:
+            accounts.forget_failures(connection, now - _FAILURES_LAST_S)
+            accounts.note_failure(connection, _subject(subject), float(now))
+
+    def clear_failures(self, subject: str) -> None:
+        """Forgets the failed log-ins: one has succeeded."""
+        with self._database.writing() as connection:
+            accounts.clear_failures(connection, _subject(subject))
+
+
+def _rights(
+    *, role: str | EllipsisType = ..., cameras: Iterable[str] | EllipsisType | None = ...
+) -> dict[str, Any]:
+    """Columns of what is given."""
+    values: dict[str, Any] = {}
+    if not isinstance(role, EllipsisType):
+        values["role"] = role_named(role)
+    if not isinstance(cameras, EllipsisType):
+        allowed = allowed_cameras(cameras)
+        values["cameras"] = None if allowed is None else sorted(allowed)
+    return values
+
+
+def _session(fields: dict[str, Any], user: User) -> Session:
+    return Session(user=user, **{name: value for name, value in fields.items() if name != "user_id"})
+
+
+def _subject(text: str) -> str:
+    """What somebody typed as a name may be anything, of any length."""
+    return readable(text[:_LONGEST_SUBJECT])
+
+
+def _seconds(now: float | None) -> float:
+    return float(time.time() if now is None else now)

@@ -1,0 +1,119 @@
+"""Statements over what stands for a user: sessions of browsers, tokens of programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.account_records import ApiToken, lower_role
+from storage.database.accountability import api_tokens, user_sessions, users
+from storage.database.schema import AnyRow
+
+_SESSION = sa.select(
+    user_sessions.c.id,
+    user_sessions.c.user_id,
+    user_sessions.c.csrf_token,
+    user_sessions.c.created,
+    user_sessions.c.last_seen,
+    user_sessions.c.rotated,
+    user_sessions.c.address,
+)
+
+_TOKEN = sa.select(
+    api_tokens.c.id,
+    api_tokens.c.user_id,
+    api_tokens.c.name,
+    api_tokens.c.hint,
+    api_tokens.c.role,
+    api_tokens.c.created,
+    api_tokens.c.expires,
+    api_tokens.c.last_used,
+    users.c.role.label("users_role"),
+).select_from(api_tokens.join(users))
+
+
+def begin(connection: sa.Connection, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A new session; see `find`."""
+    statement = sa.insert(user_sessions).values(**values).returning(user_sessions.c.id)
+    number = connection.execute(statement).scalar_one()
+    return dict(connection.execute(_SESSION.where(user_sessions.c.id == number)).one()._mapping)
+
+
+def find(connection: sa.Connection, token_hash: str, rotated_after: float) -> dict[str, Any] | None:
+    """The fields of the session with this token, or whose last token it was if that is only just so."""
+    just_now = sa.and_(user_sessions.c.previous_hash == token_hash, user_sessions.c.rotated > rotated_after)
+    mine = sa.or_(user_sessions.c.token_hash == token_hash, just_now)
+    row = connection.execute(_SESSION.where(mine)).first()
+    return None if row is None else dict(row._mapping)
+
+
+def saw(connection: sa.Connection, session_id: int, now: float) -> None:
+    """Notes that a session was used."""
+    connection.execute(sa.update(user_sessions).where(user_sessions.c.id == session_id).values(last_seen=now))
+
+
+def rotate(connection: sa.Connection, session_id: int, old_hash: str, new_hash: str, now: float) -> bool:
+    """Gives a session another token, if `old_hash` is still the one it has."""
+    mine = (user_sessions.c.id == session_id, user_sessions.c.token_hash == old_hash)
+    values = {"token_hash": new_hash, "previous_hash": old_hash, "rotated": now}
+    return connection.execute(sa.update(user_sessions).where(*mine).values(**values)).rowcount == 1
+
+
+def end(connection: sa.Connection, session_id: int) -> None:
+    """Deletes a session."""
+    connection.execute(sa.delete(user_sessions).where(user_sessions.c.id == session_id))
+
+
+def end_of_user(connection: sa.Connection, user_id: int) -> None:
+    """Deletes all sessions of a user."""
+    connection.execute(sa.delete(user_sessions).where(user_sessions.c.user_id == user_id))
+
+
+def forget_expired(connection: sa.Connection, seen_before: float, created_before: float) -> None:
+    """Deletes sessions that have not been used for too long, or have lasted too long."""
+    over = sa.or_(user_sessions.c.last_seen <= seen_before, user_sessions.c.created <= created_before)
+    connection.execute(sa.delete(user_sessions).where(over))
+
+
+# Tokens of programs
+
+
+def add_token(connection: sa.Connection, values: Mapping[str, Any]) -> ApiToken:
+    """A new token."""
+    statement = sa.insert(api_tokens).values(**values).returning(api_tokens.c.id)
+    number = connection.execute(statement).scalar_one()
+    return _token(connection.execute(_TOKEN.where(api_tokens.c.id == number)).one())
+
+
+def tokens(connection: sa.Connection, user_id: int | None) -> list[ApiToken]:
+    """All tokens, or one user's, oldest first."""
+    statement = _TOKEN.order_by(api_tokens.c.id)
+    if user_id is not None:
+        statement = statement.where(api_tokens.c.user_id == user_id)
+    return [_token(row) for row in connection.execute(statement)]
+
+
+def token(connection: sa.Connection, token_hash: str, now: float) -> ApiToken | None:
+    """The token with this hash, if it has not expired and its user is enabled."""
+    lasts = sa.or_(api_tokens.c.expires.is_(None), api_tokens.c.expires > now)
+    good = (api_tokens.c.token_hash == token_hash, lasts, users.c.enabled)
+    row = connection.execute(_TOKEN.where(*good)).one_or_none()
+    return None if row is None else _token(row)
+
+
+def used(connection: sa.Connection, token_id: int, now: float) -> None:
+    """Notes that a token was used."""
+    connection.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id).values(last_used=now))
+
+
+def remove_token(connection: sa.Connection, token_id: int) -> bool:
+    """Deletes a token; whether it was there."""
+    return connection.execute(sa.delete(api_tokens).where(api_tokens.c.id == token_id)).rowcount == 1
+
+
+def _token(row: AnyRow) -> ApiToken:
+    values = dict(row._mapping)
+    values["role"] = lower_role(values["role"], values.pop("users_role"))
+    return ApiToken(**values)
