@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
+from pipeline import plugins
 from web.access import AdminDep, Caller, ServicesDep
 from web.api import cameras, index, keeping, searches, trail, users
 from web.pages.browsing import Moment, Number
@@ -111,9 +112,15 @@ def audit_page(
 @router.get("/admin/index", response_class=HTMLResponse)
 def index_page(services: ServicesDep, caller: AdminDep) -> HTMLResponse:
     """Embeddings, weights, re-indexing."""
-    weights = index.list_weights(services, caller)
+    from models.ste_nvan import VARIANTS  # not before it is needed: torch comes with it
+
     return _page(
-        caller, "index", "Index and weights", index=index.index_state(services, caller), weights=weights
+        caller,
+        "index",
+        "Index and weights",
+        index=index.index_state(services, caller),
+        weights=index.list_weights(services, caller),
+        embedders=sorted({*plugins.available("embedders"), *VARIANTS}),
     )
 
 

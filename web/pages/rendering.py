@@ -186,7 +186,7 @@ def _example_words(description: dict[str, Any]) -> str:
     """What an example is that is no tracklet, or no longer."""
     if "tracklet" in description:
         return f"tracklet {description['tracklet']}, which was deleted"
-    at_s = description.get("at_s")
-    if description.get("kind") == "image" or at_s is None:
-        return "a picture"
-    return f"a clip at {_length_words(float(at_s))}"
+    where = f"{description['camera']}, " if description.get("camera") else ""
+    if description.get("at") is None:
+        return f"{where}a picture"
+    return f"{where}a clip at {_length_words(float(description['at']))}"
