@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from storage.account_records import Role, Session, User
 from storage.errors import SourceNotFound, TrackletNotFound
@@ -99,15 +99,28 @@ OperatorDep = Annotated[Caller, Depends(Needs("operator"))]
 AdminDep = Annotated[Caller, Depends(Needs("admin"))]
 
 
-def rule_of(route: APIRoute) -> Needs | None:
-    """The rule that a route states, None if it has forgotten to."""
-    return _find(route.dependant)
+@dataclass(frozen=True)
+class Route:
+    """A handler of the app: how it is called, and the rule it states, None if it has forgotten to."""
+
+    methods: frozenset[str]
+    path: str
+    rule: Needs | None
+
+
+def handlers(app: FastAPI) -> list[Route]:
+    """Every handler, those of included routers too."""
+    return [
+        Route(frozenset(context.methods or ()), context.path or "", _find(context.dependant))
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute)
+    ]
 
 
 def check_rules(app: FastAPI) -> None:
-    """Refuses to run an app in which a route states no rule."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and rule_of(route) is None:
+    """Refuses to run an app in which a handler states no rule."""
+    for route in handlers(app):
+        if route.rule is None:
             raise RuntimeError(
                 f"{route.path} states no rule: give its handler one of the dependencies of web.access"
             )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.uploads import Uploads
-
 import time
 from collections.abc import Callable
 
 from pipeline.config import Config
+from pipeline.uploads import Uploads
 from storage.gallery import Gallery
 from web.clip_cache import ClipCache
 from web.jobs import Jobs

@@ -79,11 +79,15 @@ class Jobs:
             self._thread.start()
             return self._job
 
+    def wait(self, wait_s: float) -> None:
+        """Wait for the job that runs, if there is one."""
+        if self._thread is not None:
+            self._thread.join(wait_s)
+
     def close(self, wait_s: float = 10.0) -> None:
         """Stop the job at its next step; what it did so far stays."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join(wait_s)
+        self.wait(wait_s)
 
     def _run(self, work: Callable[[Hooks], str]) -> None:
         try:

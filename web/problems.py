@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
-from pipeline.upload_records import UploadNotFound, UploadsBusy
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from pipeline.upload_records import UploadNotFound, UploadsBusy
 from pipeline.video import VideoSourceError
 from storage import errors
 
@@ -39,6 +39,7 @@ _CONFLICT = (
     errors.CaseExists,
     errors.LastAdmin,
     errors.HeldByCase,
+    errors.CaseHeld,
     errors.GalleryDamaged,
 )
 
