@@ -27,7 +27,7 @@ from pipeline.hooks import Hooks
 from pipeline.source_run import Detector, Tracker
 from pipeline.types import CLIP_LENGTH, Detections, Frame, Image, box_iou, clip_to_frame
 from pipeline.video import Source, SourceSpec, open_source, read_image
-from storage.errors import GalleryDamaged
+from storage.errors import CropsExpired, GalleryDamaged
 from storage.gallery import Gallery
 from storage.records import EmbedderSpec, GalleryFilter, Hit
 
@@ -117,7 +117,7 @@ def query_by_tracklet(gallery: Gallery, tracklet_id: int) -> Query:
     record = gallery.tracklet(tracklet_id)
     try:
         crops = tuple(gallery.crops(tracklet_id))
-    except GalleryDamaged:
+    except (CropsExpired, GalleryDamaged):
         crops = ()  # they are only shown; the stored embedding answers the question without them
     return Query(
         "tracklet",

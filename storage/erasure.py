@@ -125,6 +125,9 @@ class Eraser:
             needles += of_vector(f"the embedding of tracklet {tracklet_id}", packed, vector)
             if current is not None and generation == current[0]:
                 vectors.append(vector)
+        for search_id, generation, packed in erasure.uploaded_vectors(connection, scope):
+            vector = encoding.unpack_vectors([packed], dimensions[generation])[0]
+            needles += of_vector(f"an embedding of search {search_id}", packed, vector)
         for whose, jpeg in self._pictures(connection, scope):
             needles += of_jpeg(whose, jpeg)
         if current is None or not vectors:
