@@ -26,6 +26,7 @@ from evaluation.commands import evaluate
 from models import weights as weight_files
 from pipeline import report
 from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
+from pipeline.audit_commands import app as audit_app
 from pipeline.commands import adapt, store
 from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
@@ -42,6 +43,7 @@ from pipeline.watch_commands import app as watch_app
 from storage.gallery import Gallery
 from synthetic.commands import app as synthesize_app
 from training.commands import train
+from web.user_commands import app as user_app
 
 app = typer.Typer(
     help="Where else did this person appear? Video of many cameras to a searchable gallery of people.",
@@ -56,6 +58,8 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.add_typer(synthesize_app, name="synthesize")
 app.add_typer(watch_app, name="watch")
+app.add_typer(audit_app, name="audit")
+app.add_typer(user_app, name="user")
 app.command()(alerts)
 app.add_typer(retention_app, name="retention")
 app.command()(erase)
