@@ -170,7 +170,7 @@ class Gallery:
         }
         with self._database.reading() as connection:
             found = sources.find(connection, camera, fingerprint)
-        if found is not None and (found.masked or not masked):
+        if found is not None and (found.masked or not masked or self.read_only):
             return found
         with self._database.writing() as connection:
             found = sources.find(connection, camera, fingerprint)  # another process may have been quicker
