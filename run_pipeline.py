@@ -27,6 +27,7 @@ from models import weights as weight_files
 from pipeline import report
 from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
 from pipeline.audit_commands import app as audit_app
+from pipeline.case_commands import app as case_app
 from pipeline.commands import adapt, store
 from pipeline.config import Config, load_config
 from pipeline.export import export as export_tracklets
@@ -60,6 +61,7 @@ app.add_typer(synthesize_app, name="synthesize")
 app.add_typer(watch_app, name="watch")
 app.add_typer(audit_app, name="audit")
 app.add_typer(user_app, name="user")
+app.add_typer(case_app, name="case")
 app.command()(alerts)
 app.add_typer(retention_app, name="retention")
 app.command()(erase)

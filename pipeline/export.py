@@ -58,7 +58,17 @@ def export(gallery: Gallery, form: Format, out: Path, camera: str | None = None)
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[TextIO]:
-    """Open a text file to write that appears, or replaces what was there, only when it is whole.
+    """A text file to write that replaces what was there, only when it is whole; see `whole_path`."""
+    with (
+        whole_path(out) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
+@contextmanager
+def whole_path(out: Path) -> Iterator[Path]:
+    """Where to write a file that replaces what was there, only when it is whole.
 
     A device or a pipe is written as it is. An OSError names `out`, whatever it was that failed.
     """
@@ -69,8 +79,7 @@ def whole_file(out: Path) -> Iterator[TextIO]:
     in_place = out.exists() and not out.is_file()
     partial = out if in_place else out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
+        yield partial
         if not in_place:
             partial.replace(out)
     except OSError as error:

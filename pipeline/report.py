@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ import jinja2
 from pipeline.export import iso, whole_file
 from pipeline.query import Answer
 from pipeline.reindex import describe
+from pipeline.time_line import clock, lanes, ticks
 from storage.records import GalleryFilter, Hit
-
-_TICKS = (0, 25, 50, 75, 100)  # per cent of the time axis
-_MIN_MARK_PERCENT = 0.6  # a tracklet of a second on a line of a day must still be seen
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
     """The documented JSON of `query`."""
-    query = {"kind": answer.query.kind, **answer.query.description, "filter": _filter_json(answer.filter)}
+    query = {"kind": answer.query.kind, **answer.query.description, "filter": filter_json(answer.filter)}
     model = {**describe(answer.spec), "note": answer.fallback}
     return {
         "query": query,
@@ -36,21 +33,27 @@ def write_html(answer: Answer, out: Path) -> None:
 
     Pictures are inside the file; it loads nothing and can be kept with a case.
     """
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.get_template("report.html.j2").render(
+    own = [answer.query.span] if answer.query.span else []
+    page = template("report.html.j2").render(
         title=_title(answer),
-        asked=_asked(answer),
+        asked=filter_words(answer.filter),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         model=str(answer.spec),
         note=answer.fallback,
-        crops=[_picture(jpeg) for jpeg in answer.query.crops[:16]],
+        crops=[picture(jpeg) for jpeg in answer.query.crops[:16]],
         matches=[_Match(rank, hit) for rank, hit in _ranked(answer)],
-        lanes=_lanes(answer),
-        ticks=_ticks(answer),
+        lanes=lanes(own, answer.matches),
+        ticks=ticks(own, answer.matches),
     )
     with whole_file(out) as file:
         file.write(page)
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this folder; what is put into it is escaped."""
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template(name)
 
 
 class _Match:
@@ -59,77 +62,11 @@ class _Match:
     def __init__(self, rank: int, hit: Hit) -> None:
         record = hit.record
         self.rank, self.similarity, self.id, self.camera = rank, hit.similarity, record.id, record.camera
-        self.start, self.end, self.source = _clock(record.start), _clock(record.end), record.source
+        self.start, self.end, self.source = clock(record.start), clock(record.end), record.source
         self.seconds, self.quality = record.end - record.start, record.quality
         self.picture = ""
         with suppress(FileNotFoundError):  # deleted or refined since the search
-            self.picture = _picture(record.thumbnail.read_bytes())
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """A span on a camera's line, in per cent of its width; the query's own has no rank."""
-
-    rank: int | None
-    left: float
-    width: float
-    label: str
-
-    def covers(self, other: _Mark) -> bool:
-        return self.left < other.left + other.width and other.left < self.left + self.width
-
-
-def _lanes(answer: Answer) -> list[tuple[str, list[list[_Mark]]]]:
-    """Per camera, by name, the query's own appearance and the matches as marks on one common time axis.
-
-    Marks that would cover each other stand in rows of their own, the best match in the first.
-    """
-    first, length = _axis(answer)
-    lanes: dict[str, list[list[_Mark]]] = {}
-
-    def mark(camera: str, rank: int | None, start: float, end: float, label: str) -> None:
-        width = max(_MIN_MARK_PERCENT, 100 * (end - start) / length)
-        left = min(100 * (start - first) / length, 100 - width)
-        new = _Mark(rank, round(left, 3), round(width, 3), label)
-        rows = lanes.setdefault(camera, [])
-        for row in rows:
-            if not any(new.covers(other) for other in row):
-                row.append(new)
-                return
-        rows.append([new])
-
-    if answer.query.span:
-        camera, start, end = answer.query.span
-        mark(camera, None, start, end, f"the query, {_clock(start)} to {_clock(end)}")
-    for rank, hit in _ranked(answer):
-        record = hit.record
-        mark(
-            record.camera,
-            rank,
-            record.start,
-            record.end,
-            f"number {rank}, {_clock(record.start)}, {hit.similarity:.3f}",
-        )
-    return sorted(lanes.items())
-
-
-def _ticks(answer: Answer) -> list[tuple[float, str]]:
-    first, length = _axis(answer)
-    one_day = _clock(first)[:10] == _clock(first + length)[:10]
-    texts = [_clock(first + length * percent / 100) for percent in _TICKS]
-    return [
-        (percent, text[11:] if one_day else text[:16]) for percent, text in zip(_TICKS, texts, strict=True)
-    ]
-
-
-def _axis(answer: Answer) -> tuple[float, float]:
-    spans = [(hit.record.start, hit.record.end) for hit in answer.matches]
-    if answer.query.span:
-        spans.append(answer.query.span[1:])
-    if not spans:
-        return 0.0, 1.0
-    first = min(start for start, _ in spans)
-    return first, max(max(end for _, end in spans) - first, 1.0)
+            self.picture = picture(record.thumbnail.read_bytes())
 
 
 def _ranked(answer: Answer) -> list[tuple[int, Hit]]:
@@ -149,7 +86,8 @@ def _match_json(rank: int, hit: Hit) -> dict[str, Any]:
     }
 
 
-def _filter_json(wanted: GalleryFilter) -> dict[str, Any]:
+def filter_json(wanted: GalleryFilter) -> dict[str, Any]:
+    """A filter as the documented JSON."""
     span = wanted.exclude_span
     return {
         "cameras": sorted(wanted.cameras),
@@ -171,29 +109,25 @@ def _title(answer: Answer) -> str:
             return f"Where else did the person in {', '.join(Path(p).name for p in asked['images'])} appear?"
 
 
-def _asked(answer: Answer) -> list[tuple[str, str]]:
-    """The filters in words; a page that is kept must say what was left out."""
-    wanted = answer.filter
+def filter_words(wanted: GalleryFilter) -> list[tuple[str, str]]:
+    """A filter in words; a page that is kept must say what was left out."""
     lines = []
     if wanted.cameras:
         lines.append(("Cameras", ", ".join(sorted(wanted.cameras))))
     if wanted.exclude_cameras:
         lines.append(("Without cameras", ", ".join(sorted(wanted.exclude_cameras))))
     if wanted.start is not None or wanted.end is not None:
-        start = "the beginning" if wanted.start is None else _clock(wanted.start)
-        end = "the end" if wanted.end is None else _clock(wanted.end)
+        start = "the beginning" if wanted.start is None else clock(wanted.start)
+        end = "the end" if wanted.end is None else clock(wanted.end)
         lines.append(("Time", f"{start} to {end}"))
     if wanted.exclude_span is not None:
         camera, first, last = wanted.exclude_span
         lines.append(
-            ("Left out", f"{camera} from {_clock(first)} to {_clock(last)}, where the query itself is seen")
+            ("Left out", f"{camera} from {clock(first)} to {clock(last)}, where the query itself is seen")
         )
     return lines
 
 
-def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _picture(jpeg: bytes) -> str:
+def picture(jpeg: bytes) -> str:
+    """A JPEG file as an address that a page can show by itself."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -254,7 +254,7 @@ def _open_file(spec: SourceSpec, path: Path, settings: VideoSettings) -> VideoFi
     else:
         start, start_from = path.stat().st_mtime - (duration or 0.0), "file time"
     return VideoFile(
-        spec.camera, str(path.resolve()), start, start_from, rate, duration, _file_fingerprint(path), settings
+        spec.camera, str(path.resolve()), start, start_from, rate, duration, file_fingerprint(path), settings
     )
 
 
@@ -326,7 +326,7 @@ def _natural(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
 
 
-def _file_fingerprint(path: Path) -> str:
+def file_fingerprint(path: Path) -> str:
     """Hash of the size and of 16 evenly spread samples: tells recordings apart, quick on an archive."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -343,5 +343,5 @@ def _images_fingerprint(paths: list[Path]) -> str:
     for path in paths:
         digest.update(f"{path.name}:{path.stat().st_size};".encode())
     for path in (paths[0], paths[len(paths) // 2], paths[-1]):
-        digest.update(_file_fingerprint(path).encode())
+        digest.update(file_fingerprint(path).encode())
     return digest.hexdigest()[:32]

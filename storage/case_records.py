@@ -76,7 +76,7 @@ class NewExample:
     """A person to search for: a stored tracklet, or pictures from elsewhere.
 
     Attributes:
-        tracklet_id: Of a stored tracklet; then there are neither crops nor vector, those of the tracklet count.
+        tracklet_id: Of a stored tracklet; its own crops and embedding count then, and there are none here.
         description: Where it comes from, as JSON values.
         crops: JPEG files of the person, else.
         vector: (D,) float32, norm 1: their embedding; None: to be made.

@@ -15,7 +15,7 @@ from storage.case_records import (
     checked_threshold,
     checked_verdict,
 )
-from storage.database import cases, searches
+from storage.database import cases, decisions, searches
 from storage.database.engine import Database
 from storage.records import Float32Array, GalleryFilter, readable
 
@@ -195,7 +195,7 @@ class Cases:
             TrackletNotFound: A tracklet among them does not exist (any more).
         """
         with self._database.writing() as connection:
-            searches.refuse_unknown(connection, search_id)
+            decisions.refuse_unknown(connection, search_id)
             searches.add_examples(connection, search_id, examples)
             return searches.get(connection, search_id)
 
@@ -263,7 +263,7 @@ class Cases:
         """
         checked = checked_verdict(verdict)
         with self._database.writing() as connection:
-            return searches.decide(connection, search_id, int(tracklet_id), checked, author, _now(now))
+            return decisions.decide(connection, search_id, int(tracklet_id), checked, author, _now(now))
 
     def undo(
         self, search_id: int, tracklet_id: int, author: str, now: float | None = None
@@ -274,13 +274,13 @@ class Cases:
             The one that was taken back; None if there was none.
         """
         with self._database.writing() as connection:
-            return searches.undo(connection, search_id, int(tracklet_id), author, _now(now))
+            return decisions.undo(connection, search_id, int(tracklet_id), author, _now(now))
 
     def history(self, search_id: int) -> list[Decision]:
         """Every decision of a search in order, those taken back included."""
         with self._database.reading() as connection:
-            searches.refuse_unknown(connection, search_id)
-            return searches.history(connection, search_id)
+            decisions.refuse_unknown(connection, search_id)
+            return decisions.history(connection, search_id)
 
 
 def _now(now: float | None) -> float:

@@ -84,22 +84,6 @@ class WatchExists(GalleryError):
     """Another watch has that name."""
 
 
-class UserNotFound(GalleryError):
-    """No user has that id, or the account is disabled."""
-
-
-class UserExists(GalleryError):
-    """Another user has that name."""
-
-
-class LastAdmin(GalleryError):
-    """Nobody would be left to administrate."""
-
-
-class TokenNotFound(GalleryError):
-    """No API token has that id."""
-
-
 class CaseNotFound(GalleryError):
     """No case has that id."""
 
@@ -114,6 +98,22 @@ class CaseHeld(GalleryError):
 
 class SearchNotFound(GalleryError):
     """No search has that id."""
+
+
+class UserNotFound(GalleryError):
+    """No user has that id, or the account is disabled."""
+
+
+class UserExists(GalleryError):
+    """Another user has that name."""
+
+
+class LastAdmin(GalleryError):
+    """Nobody would be left to administrate."""
+
+
+class TokenNotFound(GalleryError):
+    """No API token has that id."""
 
 
 class GalleryFull(OSError):

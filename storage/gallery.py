@@ -261,6 +261,18 @@ class Gallery:
         with self._database.reading() as connection:
             return sources.every(connection)
 
+    def source_of(self, tracklet_id: int) -> SourceRecord:
+        """The source that a tracklet is from.
+
+        Raises:
+            TrackletNotFound: The tracklet does not exist (any more).
+        """
+        with self._database.reading() as connection:
+            found = sources.of_tracklet(connection, tracklet_id)
+        if found is None:
+            raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
+        return found
+
     # Gaps
 
     def begin_gap(self, source_id: int, start: float, reason: str) -> int:
@@ -463,6 +475,18 @@ class Gallery:
                     f"no tracklet has the id {tracklet_id}: the gallery is empty, run ingest first"
                 )
             return generations.vector(connection, tracklet_id, current)
+
+    def embeddings(self, ids: Iterable[int], generation: int) -> tuple[list[int], Float32Array]:
+        """The stored embeddings of those of `ids` that have one in a generation.
+
+        Returns:
+            The ids (N,), rising, and their embeddings, (N, D) float32 of norm 1.
+
+        Raises:
+            GenerationNotFound: The generation does not exist (any more).
+        """
+        with self._database.reading() as connection:
+            return generations.vectors(connection, ids, generation)
 
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.

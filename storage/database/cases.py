@@ -16,6 +16,7 @@ from storage.database.accountability import (
     search_examples,
     searches,
 )
+from storage.database.decisions import stands
 from storage.database.schema import AnySelect
 from storage.database.tracklets import chunks
 from storage.errors import CaseExists, CaseHeld, CaseNotFound
@@ -153,16 +154,8 @@ def _held_examples() -> sa.Select[tuple[int]]:
 
 def _held_decided() -> sa.Select[tuple[int]]:
     joined = decisions.join(searches).join(cases)
-    counts = (cases.c.held, decisions.c.verdict == "same", newest())
-    return sa.select(decisions.c.tracklet_id).select_from(joined).where(*counts)
-
-
-def newest() -> sa.ColumnElement[bool]:
-    """That a decision counts: it was not taken back, and no later one of its search and tracklet stands."""
-    later = decisions.alias()
-    same = (later.c.search_id == decisions.c.search_id, later.c.tracklet_id == decisions.c.tracklet_id)
-    above = sa.select(1).where(*same, later.c.id > decisions.c.id, later.c.undone.is_(None))
-    return sa.and_(decisions.c.undone.is_(None), ~above.correlate(decisions).exists())
+    wanted = (cases.c.held, decisions.c.verdict == "same", stands())
+    return sa.select(decisions.c.tracklet_id).select_from(joined).where(*wanted)
 
 
 def _refuse_name(connection: sa.Connection, name: str, but: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -37,9 +37,7 @@ def get(connection: sa.Connection, generation_id: int) -> Generation:
     statement = sa.select(generations, _num_embeddings).where(generations.c.id == generation_id)
     row = connection.execute(statement).one_or_none()
     if row is None:
-        raise GenerationNotFound(
-            f"no generation has the id {generation_id} (any more): begin the re-index anew"
-        )
+        raise _not_found(generation_id)
     return _record(row)
 
 
@@ -53,6 +51,19 @@ def current(connection: sa.Connection) -> tuple[int, EmbedderSpec] | None:
     """Id and model of the current generation, whose embeddings are not counted: quick however many."""
     row = connection.execute(sa.select(generations).where(generations.c.status == "current")).one_or_none()
     return None if row is None else (int(row.id), _spec(row))
+
+
+def spec(connection: sa.Connection, generation_id: int) -> EmbedderSpec:
+    """A generation's model, without counting its embeddings: quick however many.
+
+    Raises:
+        GenerationNotFound: There is none with that id.
+    """
+    statement = sa.select(generations).where(generations.c.id == generation_id)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise _not_found(generation_id)
+    return _spec(row)
 
 
 def begin(connection: sa.Connection, spec: EmbedderSpec) -> Generation:
@@ -146,6 +157,24 @@ def vector(connection: sa.Connection, tracklet_id: int, generation: Generation) 
     return vectors.reshape(-1)
 
 
+def vectors(
+    connection: sa.Connection, ids: Iterable[int], generation_id: int
+) -> tuple[list[int], Float32Array]:
+    """Those of the tracklets `ids` that have an embedding in the generation, by rising id, and those (N, D).
+
+    Raises:
+        GenerationNotFound: There is none with that id.
+    """
+    dimension = spec(connection, generation_id).dimension
+    rows: list[tuple[int, bytes]] = []
+    for some in chunks(ids):
+        wanted = (embeddings.c.tracklet_id.in_(some), embeddings.c.generation_id == generation_id)
+        statement = sa.select(embeddings.c.tracklet_id, embeddings.c.vector).where(*wanted)
+        found = connection.execute(statement.order_by(embeddings.c.tracklet_id))
+        rows += [(row[0], row[1]) for row in found]
+    return [row[0] for row in rows], encoding.unpack_vectors([row[1] for row in rows], dimension)
+
+
 def stored(
     connection: sa.Connection, generation: Generation, after_seq: int, limit: int
 ) -> tuple[int, list[int], Float32Array]:
@@ -195,6 +224,10 @@ def roll_back(connection: sa.Connection) -> Generation:
         raise GenerationNotFound("no previous generation to go back to: re-index with the model you want")
     _exchange(connection, previous, with_status(connection, "current"))
     return get(connection, previous.id)
+
+
+def _not_found(generation_id: int) -> GenerationNotFound:
+    return GenerationNotFound(f"no generation has the id {generation_id} (any more): begin the re-index anew")
 
 
 def _exchange(connection: sa.Connection, target: Generation, former: Generation | None) -> None:

@@ -1,4 +1,4 @@
-"""Statements over searches: their examples, and the decisions about what they found."""
+"""Statements over searches and their examples."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from storage.case_records import Decision, Example, NewExample, SearchRecord, Verdict
-from storage.database import cases, encoding, generations, tracklets
-from storage.database.accountability import decisions, search_examples, searches
+from storage.case_records import Example, NewExample, SearchRecord
+from storage.database import cases, decisions, encoding, generations, tracklets
+from storage.database.accountability import search_examples, searches
 from storage.database.schema import AnyRow, AnySelect, embeddings
 from storage.errors import SearchNotFound, TrackletNotFound
 from storage.records import EmbedderSpec, Float32Array, GalleryFilter, unit_vectors
@@ -79,7 +79,7 @@ def listed(
 def _records(connection: sa.Connection, statement: AnySelect) -> list[SearchRecord]:
     rows = connection.execute(statement).all()
     ids = [row.id for row in rows]
-    examples, decided = _examples(connection, ids), _decisions(connection, ids)
+    examples, decided = _examples(connection, ids), decisions.standing(connection, ids)
     return [
         SearchRecord(
             **{
@@ -110,15 +110,6 @@ def _crops(row: AnyRow) -> tuple[bytes, ...]:
         return ()
     ends = np.cumsum(encoding.unpack_ints(row.crop_lengths)).tolist()
     return tuple(row.crops[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
-
-
-def _decisions(connection: sa.Connection, search_ids: Iterable[int]) -> dict[int, list[Decision]]:
-    found: dict[int, list[Decision]] = {}
-    for some in tracklets.chunks(search_ids):
-        wanted = sa.select(decisions).where(decisions.c.search_id.in_(some), cases.newest())
-        for row in connection.execute(wanted.order_by(decisions.c.id)):
-            found.setdefault(row.search_id, []).append(Decision(**row._mapping))
-    return found
 
 
 def add_examples(connection: sa.Connection, search_id: int, examples: Sequence[NewExample]) -> None:
@@ -172,7 +163,7 @@ def vectors(connection: sa.Connection, search_id: int, generation_id: int) -> tu
     Raises:
         GenerationNotFound: The generation does not exist (any more).
     """
-    dimension = generations.get(connection, generation_id).spec.dimension
+    dimension = generations.spec(connection, generation_id).dimension
     of_tracklet = sa.and_(
         embeddings.c.tracklet_id == search_examples.c.tracklet_id,
         embeddings.c.generation_id == generation_id,
@@ -194,7 +185,7 @@ def set_vector(connection: sa.Connection, example_id: int, generation_id: int, v
     Raises:
         GenerationNotFound: The generation does not exist (any more).
     """
-    checked = unit_vectors(vector[None], generations.get(connection, generation_id).spec.dimension)
+    checked = unit_vectors(vector[None], generations.spec(connection, generation_id).dimension)
     values = {"generation_id": generation_id, "vector": encoding.pack_vectors(checked)[0]}
     connection.execute(sa.update(search_examples).where(search_examples.c.id == example_id).values(**values))
 
@@ -225,61 +216,3 @@ def delete(connection: sa.Connection, search_id: int) -> None:
     """
     cases.refuse_held(connection, get(connection, search_id).case_id, "deleted")
     connection.execute(sa.delete(searches).where(searches.c.id == search_id))
-
-
-def decide(
-    connection: sa.Connection, search_id: int, tracklet_id: int, verdict: Verdict, author: str, now: float
-) -> Decision:
-    """A new decision; saying again what one has said last changes nothing.
-
-    Raises:
-        SearchNotFound: The search does not exist (any more).
-        TrackletNotFound: The tracklet does not exist (any more).
-    """
-    refuse_unknown(connection, search_id)
-    if not tracklets.media_versions(connection, [tracklet_id]):
-        raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
-    standing = _standing(connection, search_id, tracklet_id)
-    if standing is not None and (standing.verdict, standing.author) == (verdict, author):
-        return standing
-    values = {"search_id": search_id, "tracklet_id": tracklet_id, "verdict": verdict, "author": author}
-    inserted = sa.insert(decisions).returning(decisions.c.id)
-    decision_id = connection.execute(inserted, {**values, "created": now}).scalar_one()
-    return Decision(decision_id, search_id, tracklet_id, verdict, author, now)
-
-
-def undo(
-    connection: sa.Connection, search_id: int, tracklet_id: int, author: str, now: float
-) -> Decision | None:
-    """Takes the decision that counts back and returns it; None if there is none.
-
-    Raises:
-        SearchNotFound: The search does not exist (any more).
-    """
-    refuse_unknown(connection, search_id)
-    standing = _standing(connection, search_id, tracklet_id)
-    if standing is None:
-        return None
-    mine = sa.update(decisions).where(decisions.c.id == standing.id)
-    connection.execute(mine.values(undone=now, undone_by=author))
-    return history(connection, search_id, standing.id)[0]
-
-
-def history(connection: sa.Connection, search_id: int, decision_id: int | None = None) -> list[Decision]:
-    """Every decision of a search in order, those taken back included; or the one with that id."""
-    statement = sa.select(decisions).where(decisions.c.search_id == search_id).order_by(decisions.c.id)
-    if decision_id is not None:
-        statement = statement.where(decisions.c.id == decision_id)
-    return [Decision(**row._mapping) for row in connection.execute(statement)]
-
-
-def _standing(connection: sa.Connection, search_id: int, tracklet_id: int) -> Decision | None:
-    mine = (decisions.c.search_id == search_id, decisions.c.tracklet_id == tracklet_id)
-    row = connection.execute(sa.select(decisions).where(*mine, cases.newest())).one_or_none()
-    return None if row is None else Decision(**row._mapping)
-
-
-def refuse_unknown(connection: sa.Connection, search_id: int) -> None:
-    """Raises `SearchNotFound` if there is no such search."""
-    if connection.scalar(sa.select(searches.c.id).where(searches.c.id == search_id)) is None:
-        raise SearchNotFound(f"no search has the id {search_id}: list them to see which there are")

@@ -32,6 +32,13 @@ def get(connection: sa.Connection, source_id: int) -> SourceRecord:
     return _record(row)
 
 
+def of_tracklet(connection: sa.Connection, tracklet_id: int) -> SourceRecord | None:
+    """The source of a tracklet; None if there is no such tracklet."""
+    statement = sa.select(sources).join(tracklets).where(tracklets.c.id == tracklet_id)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else _record(row)
+
+
 def every(connection: sa.Connection) -> list[SourceRecord]:
     """All sources, oldest first."""
     return [_record(row) for row in connection.execute(sa.select(sources).order_by(sources.c.id))]

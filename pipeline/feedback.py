@@ -1,0 +1,291 @@
+"""Several examples and what people decided become one ranking.
+
+What is looked for is the mean direction of all that shows the person: the examples, and the tracklets that
+somebody accepted. Rejected tracklets turn that direction away from themselves, which moves what is like them
+down. Both are directions, so that one search of the index ranks a gallery of any size exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline import plugins
+from pipeline.config import BatchSettings
+from pipeline.embedding import Embedder, Embedding, embed_tracklets, settings_of, unit
+from pipeline.query import QueryError
+from storage.case_records import Example, SearchRecord, Verdict
+from storage.errors import GalleryDamaged, TrackletNotFound
+from storage.gallery import EVERYTHING, Gallery
+from storage.records import EmbedderSpec, GalleryFilter, Generation, Hit, TrackletRecord
+
+Span = tuple[str, float, float]
+"""Camera, start and end in seconds UTC."""
+
+REJECTED_WEIGHT = 0.2  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A tracklet in a ranking.
+
+    Attributes:
+        similarity: cosine with what is looked for, in [-1, 1]; the search's threshold applies to it.
+        score: what orders the list; lower than the similarity if it is like something that was rejected.
+        verdict: what was decided about it, None if nothing was.
+    """
+
+    record: TrackletRecord
+    similarity: float
+    score: float
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The answer to a search as it stands now.
+
+    Attributes:
+        spec: the model that compared.
+        fallback: None, or a sentence that says why it is no good model.
+        filter: what was searched; None if the filters together let nothing pass.
+        left_out: where the person of the search is known to be, and so nobody else was looked for.
+        hits: accepted tracklets, then all others by falling score, then rejected ones.
+        num_accepted, num_rejected: tracklets that the ranking learnt from, beside the examples.
+        num_not_compared: examples that the model gives no embedding of.
+    """
+
+    spec: EmbedderSpec
+    fallback: str | None
+    filter: GalleryFilter | None
+    left_out: tuple[Span, ...]
+    hits: list[Ranked]
+    num_accepted: int
+    num_rejected: int
+    num_not_compared: int
+
+
+def rank(
+    gallery: Gallery,
+    record: SearchRecord,
+    embedder_loader: Callable[[], Embedder],
+    top_k: int,
+    extra_filter: GalleryFilter = EVERYTHING,
+) -> Ranking:
+    """Rank the gallery's tracklets by what a search says now.
+
+    The search's own tracklets are left out; so is each example's camera within the example's own time,
+    unless the search's filter leaves out another span.
+
+    Args:
+        gallery: opened for writing, embeddings made here are kept.
+        record: the search with its decisions.
+        embedder_loader: gives the model of the gallery's current embeddings; called only if an example has
+            no embedding of it yet.
+        top_k: how many tracklets, beside those that were accepted or rejected.
+        extra_filter: narrows the search's own, for instance to the cameras that somebody may see.
+
+    Raises:
+        QueryError: the gallery is empty, or nothing is left to compare with.
+    """
+    current = gallery.current_generation()
+    if current is None:
+        raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
+    examples, num_not_compared = _example_vectors(gallery, record, current, embedder_loader)
+    verdicts = {decision.tracklet_id: decision.verdict for decision in record.decisions}
+    accepted, rejected = (_decided(gallery, current, verdicts, word) for word in ("same", "different"))
+    positives = np.concatenate([examples, accepted])
+    if not len(positives):
+        raise QueryError(f"search {record.id} has nothing left to compare with: add an example")
+    wanted = narrowed(record.filter, extra_filter)
+    spans = _spans(gallery, record, extra_filter, wanted)
+    own = {example.tracklet_id for example in record.examples} - {None}
+    looking = _Looking(gallery, current, positives, rejected, verdicts)
+    closed = [number for number, verdict in verdicts.items() if verdict != "unsure" and number not in own]
+    hits = []
+    if wanted is not None:
+        wanted = replace(wanted, exclude_span=spans[0] if spans else None)
+        hits = looking.open(top_k, wanted, spans[1:], own | set(closed))
+    known = looking.known(closed, extra_filter)
+    return Ranking(
+        spec=current.spec,
+        fallback=plugins.load("embedders", settings_of(current.spec).name).FALLBACK,
+        filter=wanted,
+        left_out=spans,
+        hits=[
+            *(hit for hit in known if hit.verdict == "same"),
+            *hits,
+            *(hit for hit in known if hit.verdict == "different"),
+        ],
+        num_accepted=len(accepted),
+        num_rejected=len(rejected),
+        num_not_compared=num_not_compared,
+    )
+
+
+def wanted_direction(positives: Embedding) -> Embedding:
+    """(D,) unit vector: the mean of (P, D) unit vectors that show the person."""
+    return unit(positives.mean(axis=0)[None])[0]
+
+
+def ranking_direction(
+    positives: Embedding, rejected: Embedding, weight: float = REJECTED_WEIGHT
+) -> Embedding:
+    """(D,) unit vector that ranks: towards what shows the person, away from what does not.
+
+    Rocchio, "Relevance feedback in information retrieval" (1971).
+
+    Args:
+        positives: (P, D) unit vectors, at least one.
+        rejected: (R, D) unit vectors, or none.
+        weight: of the rejected ones' mean against the positives' direction.
+    """
+    direction = wanted_direction(positives)
+    if not len(rejected):
+        return direction
+    return unit((direction - np.float32(weight) * rejected.mean(axis=0))[None])[0]
+
+
+def narrowed(one: GalleryFilter, other: GalleryFilter) -> GalleryFilter | None:
+    """What passes both filters, spans apart; None if nothing can."""
+    cameras = one.cameras & other.cameras if one.cameras and other.cameras else one.cameras | other.cameras
+    excluded = one.exclude_cameras | other.exclude_cameras
+    starts = [start for start in (one.start, other.start) if start is not None]
+    ends = [end for end in (one.end, other.end) if end is not None]
+    start, end = max(starts, default=None), min(ends, default=None)
+    if one.cameras and other.cameras and not cameras:
+        return None
+    if start is not None and end is not None and end < start:
+        return None
+    return GalleryFilter(cameras, excluded, start, end, max(one.min_quality, other.min_quality))
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """One search of the index, and how its results are marked."""
+
+    gallery: Gallery
+    generation: Generation
+    positives: Embedding
+    rejected: Embedding
+    verdicts: dict[int, Verdict]
+
+    def open(
+        self, top_k: int, wanted: GalleryFilter, spans: Sequence[Span], without: Collection[int | None]
+    ) -> list[Ranked]:
+        """The best `top_k` tracklets that pass, by falling score; not those of `spans` and `without`."""
+        direction = ranking_direction(self.positives, self.rejected)[None]
+        fetch = top_k + len(without)
+        while True:
+            found = self.gallery.search(direction, self.generation.spec, fetch, wanted)[0]
+            kept = [hit for hit in found if hit.record.id not in without and not _overlaps(hit.record, spans)]
+            if len(kept) >= top_k or len(found) < fetch:
+                return self._marked(kept[:top_k])
+            fetch *= 4  # many tracklets of a busy camera may lie in one span
+
+    def known(self, ids: Sequence[int], allowed: GalleryFilter) -> list[Ranked]:
+        """Tracklets whatever their rank, the most similar first."""
+        found = []
+        for number in ids:
+            try:
+                record = self.gallery.tracklet(number)
+            except TrackletNotFound:  # deleted since the search was read
+                continue
+            if _passes(record, allowed):
+                found.append(Hit(record, 0.0))
+        return sorted(self._marked(found), key=lambda hit: (-hit.similarity, hit.record.id))
+
+    def _marked(self, hits: Sequence[Hit]) -> list[Ranked]:
+        ids, vectors = self.gallery.embeddings((hit.record.id for hit in hits), self.generation.id)
+        similarities = dict(zip(ids, (vectors @ wanted_direction(self.positives)).tolist(), strict=True))
+        direction = ranking_direction(self.positives, self.rejected)
+        scores = dict(zip(ids, (vectors @ direction).tolist(), strict=True))
+        return [
+            Ranked(hit.record, similarities[number], scores[number], self.verdicts.get(number))
+            for hit in hits
+            if (number := hit.record.id) in scores
+        ]
+
+
+def _example_vectors(
+    gallery: Gallery, record: SearchRecord, current: Generation, load: Callable[[], Embedder]
+) -> tuple[Embedding, int]:
+    """Embeddings (E, D) of the examples, and how many have none; missing ones are made from their crops."""
+    known, vectors = gallery.cases.vectors(record.id, current.id)
+    missing = [example for example in record.examples if example.id not in known]
+    if not missing:
+        return vectors, 0
+    embedder = load()
+    if not embedder.spec.same_as(current.spec):
+        raise QueryError(f"the gallery's embeddings are of {current.spec}, not of {embedder.spec}")
+    crops = [_crops(gallery, example) for example in missing]
+    made = embed_tracklets(embedder, crops, BatchSettings().clips)
+    added = []
+    for example, vector in zip(missing, made, strict=True):
+        if vector is not None:
+            added.append(vector)
+            if not gallery.read_only:
+                gallery.cases.set_vector(example.id, current.id, vector)
+    return np.stack([*vectors, *added]) if added else vectors, len(missing) - len(added)
+
+
+def _crops(gallery: Gallery, example: Example) -> Sequence[bytes]:
+    if example.tracklet_id is None:
+        return example.crops
+    try:
+        return gallery.crops(example.tracklet_id)
+    except (GalleryDamaged, TrackletNotFound):  # retention or a deletion took them
+        return ()
+
+
+def _decided(gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict) -> Embedding:
+    ids = [number for number, verdict in verdicts.items() if verdict == word]
+    return gallery.embeddings(ids, current.id)[1]
+
+
+def _spans(
+    gallery: Gallery, record: SearchRecord, extra: GalleryFilter, wanted: GalleryFilter | None
+) -> tuple[Span, ...]:
+    """Where nobody is looked for in what is searched: the filters' spans, else the examples' appearances."""
+    if wanted is None:
+        return ()
+    spans = [filter.exclude_span for filter in (record.filter, extra)]
+    if record.filter.exclude_span is None:
+        spans += [_span(gallery, example) for example in record.examples]
+    known = [span for span in spans if span is not None and _has_camera(span[0], wanted)]
+    return tuple(dict.fromkeys(known))
+
+
+def _span(gallery: Gallery, example: Example) -> Span | None:
+    """Where and when an example was seen: its tracklet's time, or the `span` of its description."""
+    if example.tracklet_id is None:
+        span = example.description.get("span")
+        return None if span is None else (str(span[0]), float(span[1]), float(span[2]))
+    try:
+        seen = gallery.tracklet(example.tracklet_id)
+    except TrackletNotFound:
+        return None
+    return seen.camera, seen.start, seen.end
+
+
+def _overlaps(record: TrackletRecord, spans: Sequence[Span]) -> bool:
+    return any(
+        record.camera == camera and record.end >= start and record.start <= end
+        for camera, start, end in spans
+    )
+
+
+def _passes(record: TrackletRecord, wanted: GalleryFilter) -> bool:
+    """As the index filters, for one tracklet."""
+    return (
+        _has_camera(record.camera, wanted)
+        and (wanted.start is None or record.end >= wanted.start)
+        and (wanted.end is None or record.start <= wanted.end)
+        and record.quality >= wanted.min_quality
+    )
+
+
+def _has_camera(camera: str, wanted: GalleryFilter) -> bool:
+    return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras
