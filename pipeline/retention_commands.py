@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.audit_commands import note, who
 from pipeline.watch_commands import DatabaseUrl, GalleryDir, Json
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ Days = Annotated[float | None, typer.Option(min=0, help="Days after a tracklet's
 @app.command("list")
 def list_(gallery: GalleryDir, database: DatabaseUrl = None, as_json: Json = False) -> None:
     """Show the rules, in days."""
-    from pipeline.terminal import show_table
+    from pipeline.terminal import show_json, show_table
 
     with _open(gallery, database) as opened:
         rows = [_rule_json(rule) for rule in opened.retention.rules()]
     if as_json:
-        _print_json(rows)
+        show_json(rows)
         return
     shown = [[row["camera"] or _DEFAULT, *(_days(row[column]) for column in _COLUMNS[1:])] for row in rows]
     show_table(_COLUMNS, shown)
@@ -60,7 +61,7 @@ def set_(
     rule = Rule(_name(camera, default), crops_days, embeddings_days, metadata_days)
     with _open(gallery, database, write=True) as opened:
         opened.retention.set_rule(rule)
-        _note(opened, "retention rule set", _rule_json(rule))
+        note(opened, "retention rule set", _rule_json(rule))
         known = {summary.camera for summary in opened.cameras()}
     if rule.camera and rule.camera not in known:
         typer.echo(f"note: the gallery has nothing of camera '{rule.camera}' yet", err=True)
@@ -76,7 +77,7 @@ def remove(
     name = _name(camera, default)
     with _open(gallery, database, write=True) as opened:
         opened.retention.remove_rule(name)
-        _note(opened, "retention rule removed", {"camera": name})
+        note(opened, "retention rule removed", {"camera": name})
     typer.echo(f"The rule of {name or _DEFAULT} is removed.")
 
 
@@ -88,7 +89,7 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Delete what is too old by the rules, but nothing that a case under legal hold is about."""
-    from pipeline.terminal import TerminalHooks, show_table
+    from pipeline.terminal import TerminalHooks, show_json, show_table
 
     with TerminalHooks() as hooks, _open(gallery, database, write=not dry_run) as opened:
         if dry_run:
@@ -97,9 +98,9 @@ def apply(
             rows = opened.retention.apply(
                 progress=lambda done: hooks.on_step("deleting what is too old", done, None)
             )
-            _note(opened, "retention applied", _totals(rows))
+            note(opened, "retention applied", _totals(rows))
     if as_json:
-        _print_json([vars(row) for row in rows])
+        show_json([vars(row) for row in rows])
         return
     columns = ("camera", "tracklets", "crops", "embeddings", "held")
     show_table(columns, [[getattr(row, column) for column in columns] for row in rows])
@@ -122,6 +123,8 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Erase a person: every row, picture, embedding and index entry, then look whether anything is left."""
+    from pipeline.terminal import show_json
+
     if sum(given is not None and given != [] for given in (tracklet, case, search)) != 1:
         raise ValueError("erase takes one of --tracklet ID, --case NAME and --search ID: whom to erase")
     if as_json and not (yes or dry_run):
@@ -137,10 +140,10 @@ def erase(
             return
         if not yes and not typer.confirm("Delete this for ever?"):
             raise typer.Exit(1)
-        erased = opened.erase(ids, **_who(), reason=reason, also_searches=searches)
+        erased = opened.erase(ids, **who(), reason=reason, also_searches=searches)
         left = opened.check_erased(erased)
     if as_json:
-        _print_json({"tracklets": list(erased.ids), "counts": erased.counts, "left": left})
+        show_json({"tracklets": list(erased.ids), "counts": erased.counts, "left": left})
     else:
         for line in left:
             typer.echo(line)
@@ -177,10 +180,10 @@ def _persons(searches: list[SearchRecord]) -> set[int]:
 
 
 def _show(ids: list[int], counts: dict[str, int], as_json: bool) -> None:
-    from pipeline.terminal import show_table
+    from pipeline.terminal import show_json, show_table
 
     if as_json:
-        _print_json({"tracklets": ids, "counts": counts})
+        show_json({"tracklets": ids, "counts": counts})
         return
     typer.echo(f"Tracklets {', '.join(map(str, ids)) or '-'}. To be deleted, by kind:")
     show_table(("kind", "number"), [(kind, number) for kind, number in counts.items() if number])
@@ -204,30 +207,6 @@ def _name(camera: str | None, default: bool) -> str:
     if (camera is not None) == default:
         raise ValueError("name one camera, or give --default")
     return camera or ""
-
-
-def _note(opened: Gallery, action: str, subject: dict[str, Any]) -> None:
-    opened.audit.append(subject=subject, action=action, **_who())
-
-
-def _who() -> dict[str, str]:
-    """Whom the audit trail names: who runs this process on which machine."""
-    import getpass
-    import platform
-
-    return {
-        "actor": f"command line ({getpass.getuser()})",
-        "origin": platform.node(),
-        "via": "command line",
-    }
-
-
-def _print_json(value: Any) -> None:
-    import json
-    import sys
-
-    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
 
 
 @contextmanager

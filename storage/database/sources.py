@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.database import hours
-from storage.database.schema import AnyRow, sources
+from storage.database.schema import AnyRow, sources, tracklets
 from storage.errors import SourceNotFound
 from storage.records import CameraSummary, SourceRecord
 
