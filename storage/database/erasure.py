@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storage.database import audit, camera_views, encoding, tracklets
 from storage.database.accountability import audit_crops, search_examples, searches
 from storage.database.accountability import decisions as decision_rows
-from storage.database.cases import newest
+from storage.database.decisions import stands
 from storage.database.schema import camera_views as view_rows
 from storage.database.schema import embeddings, metadata
 from storage.database.schema import tracklets as tracklet_rows
@@ -73,7 +73,7 @@ def _searches_for(connection: sa.Connection, ids: Collection[int], also_searches
     for some in chunks(ids):
         shown = search_examples.c.tracklet_id.in_(some)
         found.update(connection.scalars(sa.select(search_examples.c.search_id).where(shown)))
-        same = (decision_rows.c.tracklet_id.in_(some), decision_rows.c.verdict == "same", newest())
+        same = (decision_rows.c.tracklet_id.in_(some), decision_rows.c.verdict == "same", stands())
         found.update(connection.scalars(sa.select(decision_rows.c.search_id).where(*same)))
     return found
 
