@@ -190,6 +190,8 @@ def remains(connection: sa.Connection, scope: Scope) -> list[str]:
 
 
 def has_vector_with(connection: sa.Connection, piece: bytes) -> bool:
-    """SQLite: whether a stored embedding holds those bytes."""
-    holds = sa.func.instr(embeddings.c.vector, piece) > 0
+    """Whether a stored embedding holds those bytes; reads every embedding."""
+    sqlite = connection.dialect.name == "sqlite"
+    find = sa.func.instr if sqlite else sa.func.pg_catalog.position
+    holds = find(embeddings.c.vector, piece) > 0
     return connection.scalar(sa.select(embeddings.c.seq).where(holds).limit(1)) is not None
