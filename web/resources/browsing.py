@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from web.resources.common import Box
+
 
 class CameraView(BaseModel):
     """A camera, and what the last run or ingest said of it."""

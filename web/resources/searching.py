@@ -7,15 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from web.resources.browsing import TrackletView
-from web.resources.common import Box, (
-    CameraName,
-    Cosine,
-    Given,
-    Id,
-    Line,
-    Seconds,
-    Verdict,
-)
+from web.resources.common import Box, CameraName, Cosine, Given, Id, Line, Seconds, Verdict
 
 
 class PersonBox(BaseModel):
@@ -43,8 +35,6 @@ class Persons(BaseModel):
     width: int
     height: int
     persons: list[PersonBox]
-
-
 
 
 class TrackletExample(Given):
