@@ -14,6 +14,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "animated WebP": (lambda: animated("WEBP"), "animated"),
     "animated PNG": (lambda: animated("PNG"), "animated"),
     "12 bits": (lambda: PICTURES["JPEG"]().replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "12 bits"),
-    "half a JPEG": (lambda: PICTURES["JPEG"]()[:-5000], "cut off"),
+    "half a JPEG": (lambda: PICTURES["JPEG"]()[:-500], "cut off"),
     "head of a JPEG": (lambda: PICTURES["JPEG"]()[:300], "cut off"),
     "half a PNG": (lambda: PICTURES["PNG"]()[:-30], "cut off"),
     "half a WebP": (lambda: PICTURES["WebP"]()[:-500], "cut off"),
@@ -254,13 +255,13 @@ def test_frames_of_another_size_are_left_out_and_counted(uploads: Uploads, tmp_p
         stream: Any = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 320, 192, "yuvj420p"
         other: Any = av.CodecContext.create("mjpeg", "w")
-        other.width, other.height, other.pix_fmt, other.time_base = 640, 384, "yuvj420p", stream.time_base
+        other.width, other.height, other.pix_fmt, other.time_base = 640, 384, "yuvj420p", Fraction(1, 10)
         other.framerate = 10
         for i in range(20):
             large = np.repeat(np.repeat(numbered(GROUND, i), 2, axis=0), 2, axis=1)
             frame = av.VideoFrame.from_ndarray(large if i >= 12 else numbered(GROUND, i), format="rgb24")
             frame = frame.reformat(format="yuvj420p")
-            frame.pts, frame.time_base = i, 1 / stream.rate
+            frame.pts, frame.time_base = i, Fraction(1, 10)
             for packet in (other if i >= 12 else stream).encode(frame):
                 packet.stream = stream
                 container.mux(packet)
@@ -359,7 +360,7 @@ def test_the_reading_process_has_given_up_its_rights(tmp_path: Path) -> None:
         "def fails(attempt):\n"
         "    try:\n"
         "        attempt()\n"
-        "    except (OSError, MemoryError):\n"
+        "    except (OSError, ValueError, MemoryError):\n"
         "        return True\n"
         "print([fails(attempt) for attempt in (\n"
         "    lambda: os.open('/etc/passwd', os.O_RDONLY),\n"
@@ -462,11 +463,11 @@ def test_uploads_expire_and_are_swept(uploads: Uploads, folder: Path) -> None:
 
 def test_an_owner_has_so_many_and_all_together_so_much(folder: Path) -> None:
     picture = PICTURES["JPEG"]()
-    uploads = Uploads(folder, UploadLimits(per_owner=1, total_bytes=len(picture) * 4))
+    uploads = Uploads(folder, UploadLimits(per_owner=1, total_bytes=40_000))
     first = add(uploads, picture)
     with pytest.raises(UploadRefused, match="1 uploads of yours"):
         add(uploads, picture)
-    with uploads.receive("cid", len(picture) * 3), pytest.raises(UploadsBusy, match="room"):
+    with uploads.receive("cid", 25_000), pytest.raises(UploadsBusy, match="room"):
         add(uploads, picture, "bob")
     add(uploads, picture, "bob")
     uploads.remove(first.id, "ann")
