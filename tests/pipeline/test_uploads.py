@@ -14,6 +14,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -482,6 +483,13 @@ def test_so_many_are_decoded_at_a_time(folder: Path) -> None:
         add(uploads, PICTURES["PNG"]())
     assert list(folder.rglob("*")) == []
     add(uploads, PICTURES["PNG"]())
+
+
+def test_several_at_once_take_turns(uploads: Uploads, folder: Path) -> None:
+    with ThreadPoolExecutor(5) as senders:
+        added = list(senders.map(lambda i: add(uploads, PICTURES["PNG"](), f"owner {i}"), range(5)))
+    assert {path.name for path in folder.iterdir()} == {upload.id for upload in added}
+    assert [uploads.get(upload.id, f"owner {i}") for i, upload in enumerate(added)] == added
 
 
 def test_bytes_that_are_waited_for_elsewhere_make_the_same_upload(uploads: Uploads) -> None:
