@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import platform
@@ -483,6 +484,18 @@ def test_so_many_are_decoded_at_a_time(folder: Path) -> None:
         add(uploads, PICTURES["PNG"]())
     assert list(folder.rglob("*")) == []
     add(uploads, PICTURES["PNG"]())
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(uploads: Uploads, folder: Path) -> None:
+    class Full(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().read(300)
+
+    with pytest.raises(UploadsBusy, match="disk is full"):
+        uploads.add(Full(PICTURES["PNG"]()), None, "ann")
+    assert list(folder.rglob("*")) == []
 
 
 def test_several_at_once_take_turns(uploads: Uploads, folder: Path) -> None:
