@@ -35,6 +35,8 @@ from pipeline.export import tracklet_json
 from pipeline.hooks import Hooks
 from pipeline.live.commands import run as run_cameras
 from pipeline.plugins import PluginSettings
+from pipeline.retention_commands import app as retention_app
+from pipeline.retention_commands import erase
 from pipeline.terminal import TerminalHooks, show_table
 from pipeline.video import VideoSourceError
 from pipeline.watch_commands import alerts
@@ -62,6 +64,8 @@ app.add_typer(case_app, name="case")
 app.add_typer(audit_app, name="audit")
 app.add_typer(user_app, name="user")
 app.command()(alerts)
+app.add_typer(retention_app, name="retention")
+app.command()(erase)
 weights_app.command("store")(store)
 app.command()(adapt)
 app.command()(evaluate)
@@ -298,7 +302,7 @@ def reindex(
     with _hooks() as hooks, _open(gallery, database, write=True) as opened:
         if rollback:
             current = opened.rollback_generation()
-            missing = opened.counts()["tracklets"] - current.num_embeddings
+            missing = opened.num_missing_embeddings(current.id)
             if missing:
                 hooks.on_note(
                     f"{missing} tracklets have no embedding by {current.spec.name} and will not be found; "

@@ -90,10 +90,15 @@ def head_(gallery: GalleryDir, database: DatabaseUrl = None) -> None:
 
 def note(opened: Gallery, action: str, subject: Mapping[str, Any]) -> AuditEntry:
     """Appends what a command did to the trail, under the name of the system's user."""
+    return opened.audit.append(action=action, subject=subject, **who())
+
+
+def who() -> dict[str, str]:
+    """Whom the trail names for what a command does: actor, origin and via."""
     import platform
 
     actor = f"command line ({_system_user()})"
-    return opened.audit.append(actor, action, subject, origin=platform.node(), via="command line")
+    return {"actor": actor, "origin": platform.node(), "via": "command line"}
 
 
 def _system_user() -> str:

@@ -66,6 +66,6 @@ def export_(
     who = author or getpass.getuser()
     with TerminalHooks() as hooks, Gallery.open(gallery, url=database) as opened:
         export_case(opened, case_id, out, hooks, author=who, top_k=top_k)
-        subject = {"case_id": case_id, "file": out.name}
+        subject = {"case_id": case_id, "author": who, "file": out.name}
         opened.audit.append(who, "case.export", subject, origin=socket.gethostname(), via="command line")
     typer.echo(f"Case {case_id} is in {out.resolve()}")

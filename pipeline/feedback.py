@@ -51,7 +51,7 @@ class Ranking:
         spec: the model that compared.
         fallback: None, or a sentence that says why it is no good model.
         filter: what was searched; None if the filters together let nothing pass.
-        left_out: where the person of the search is known to be, and so nobody else is looked for.
+        left_out: where the person of the search is known to be, and so nobody else was looked for.
         hits: accepted tracklets, then all others by falling score, then rejected ones.
         num_accepted, num_rejected: tracklets that the ranking learnt from, beside the examples.
         num_not_compared: examples that the model gives no embedding of.
@@ -99,8 +99,8 @@ def rank(
     positives = np.concatenate([examples, accepted])
     if not len(positives):
         raise QueryError(f"search {record.id} has nothing left to compare with: add an example")
-    spans = _spans(gallery, record, extra_filter)
     wanted = narrowed(record.filter, extra_filter)
+    spans = _spans(gallery, record, extra_filter, wanted)
     own = {example.tracklet_id for example in record.examples} - {None}
     looking = _Looking(gallery, current, positives, rejected, verdicts)
     closed = [number for number, verdict in verdicts.items() if verdict != "unsure" and number not in own]
@@ -245,15 +245,17 @@ def _decided(gallery: Gallery, current: Generation, verdicts: dict[int, Verdict]
     return gallery.embeddings(ids, current.id)[1]
 
 
-def _spans(gallery: Gallery, record: SearchRecord, extra: GalleryFilter) -> tuple[Span, ...]:
-    """Where nobody is looked for: the filters' spans, else the examples' own appearances."""
-    spans = [wanted.exclude_span for wanted in (record.filter, extra) if wanted.exclude_span is not None]
+def _spans(
+    gallery: Gallery, record: SearchRecord, extra: GalleryFilter, wanted: GalleryFilter | None
+) -> tuple[Span, ...]:
+    """Where nobody is looked for in what is searched: the filters' spans, else the examples' appearances."""
+    if wanted is None:
+        return ()
+    spans = [filter.exclude_span for filter in (record.filter, extra)]
     if record.filter.exclude_span is None:
-        for example in record.examples:
-            span = _span(gallery, example)
-            if span is not None:
-                spans.append(span)
-    return tuple(dict.fromkeys(spans))
+        spans += [_span(gallery, example) for example in record.examples]
+    known = [span for span in spans if span is not None and _has_camera(span[0], wanted)]
+    return tuple(dict.fromkeys(known))
 
 
 def _span(gallery: Gallery, example: Example) -> Span | None:
@@ -278,9 +280,12 @@ def _overlaps(record: TrackletRecord, spans: Sequence[Span]) -> bool:
 def _passes(record: TrackletRecord, wanted: GalleryFilter) -> bool:
     """As the index filters, for one tracklet."""
     return (
-        (not wanted.cameras or record.camera in wanted.cameras)
-        and record.camera not in wanted.exclude_cameras
+        _has_camera(record.camera, wanted)
         and (wanted.start is None or record.end >= wanted.start)
         and (wanted.end is None or record.start <= wanted.end)
         and record.quality >= wanted.min_quality
     )
+
+
+def _has_camera(camera: str, wanted: GalleryFilter) -> bool:
+    return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras

@@ -26,7 +26,7 @@ from pipeline.hooks import Hooks
 from pipeline.pointing import Box, QueryError, cut, cut_people, follow_person
 from pipeline.types import Frame, Image
 from pipeline.video import SourceSpec, open_source, read_image
-from storage.errors import GalleryDamaged
+from storage.errors import CropsExpired, GalleryDamaged
 from storage.gallery import Gallery
 from storage.records import EmbedderSpec, GalleryFilter, Hit, SourceRecord
 
@@ -108,7 +108,7 @@ def query_by_tracklet(gallery: Gallery, tracklet_id: int) -> Query:
     record = gallery.tracklet(tracklet_id)
     try:
         crops = tuple(gallery.crops(tracklet_id))
-    except GalleryDamaged:
+    except (CropsExpired, GalleryDamaged):
         crops = ()  # they are only shown; the stored embedding answers the question without them
     return Query(
         "tracklet",

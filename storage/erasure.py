@@ -104,6 +104,7 @@ class Eraser:
             revision = connection.execute(sa.select(gallery.c.revision)).scalar_one()
         upkeep.remove_traces(self._database, self._media, self._snapshots, scope.ids)
         self._empty_log()
+        self._remove_copies(needles)
         self._index.refresh_if_loaded()
         return Erasure(scope.ids, counts, note.now, entry, revision, scope, spec, vectors, needles)
 
@@ -112,6 +113,16 @@ class Eraser:
             if self._database.merge_log():
                 return
         _log.warning("%s: erased rows stay in the database's log until the sweep", self._database.place)
+
+    def _remove_copies(self, needles: tuple[Needle, ...]) -> None:
+        """SQLite leaves copies of rows where it moved them from, which no deletion overwrites."""
+        if not self._pieces(self._database_files(), needles):
+            return
+        try:
+            self._database.rewrite()
+        except (errors.GalleryFull, errors.DatabaseUnavailable) as error:
+            _log.warning("copies of erased rows stay in the database file: %s", error)
+        self._empty_log()
 
     def _traces(
         self, connection: sa.Connection, scope: Scope
@@ -125,6 +136,9 @@ class Eraser:
             needles += of_vector(f"the embedding of tracklet {tracklet_id}", packed, vector)
             if current is not None and generation == current[0]:
                 vectors.append(vector)
+        for search_id, generation, packed in erasure.uploaded_vectors(connection, scope):
+            vector = encoding.unpack_vectors([packed], dimensions[generation])[0]
+            needles += of_vector(f"an embedding of search {search_id}", packed, vector)
         for whose, jpeg in self._pictures(connection, scope):
             needles += of_jpeg(whose, jpeg)
         if current is None or not vectors:
@@ -167,15 +181,21 @@ class Eraser:
 
     def _found_in_files(self, erased: Erasure) -> list[str]:
         files = [file for place in (self._folder.index, self._folder.work) for file in _files(place)]
-        if self._database.backend == "sqlite":
-            database = self._folder.database_file
-            files += [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm")]
-        found = []
-        for file, needles in search_files(files, erased.needles).items():
-            found += [
-                f"{file} holds a piece of {needle.whose}" for needle in needles if not self._stays(needle)
-            ]
-        return sorted(set(found))
+        found = self._pieces([*files, *self._database_files()], erased.needles)
+        return sorted({f"{file} holds a piece of {needle.whose}" for file, needle in found})
+
+    def _database_files(self) -> list[Path]:
+        if self._database.backend != "sqlite":
+            return []
+        database = self._folder.database_file
+        return [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+    def _pieces(self, files: list[Path], needles: tuple[Needle, ...]) -> list[tuple[Path, Needle]]:
+        """What lies in the files and should not."""
+        found = search_files(files, needles)
+        return [
+            (file, needle) for file, those in found.items() for needle in those if not self._stays(needle)
+        ]
 
     def _stays(self, needle: Needle) -> bool:
         """Whether a tracklet that was not erased has the same numbers, as two of the same video have."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 NEEDLE_BYTES = 64
-_SHORTEST = 16  # shorter content says nothing: it may be anywhere by chance
+_SHORTEST = 16  # a shorter embedding says nothing: it may be anywhere by chance
 _ANCHOR_BYTES = 8
 _CHUNK_BYTES = 4 << 20
 _START_OF_SCAN = b"\xff\xda"
@@ -39,7 +39,7 @@ def of_vector(whose: str, packed: bytes, expanded: npt.NDArray[np.float32]) -> l
         packed: (D,) float16 as bytes.
         expanded: (D,) the same as float32, norm 1.
     """
-    first = _distinctive(packed, 0, 2)
+    first = _distinctive(packed, 0, 2, _SHORTEST)
     if first is None:
         return []
     stored = packed[first : first + NEEDLE_BYTES]
@@ -51,19 +51,19 @@ def of_jpeg(whose: str, jpeg: bytes) -> list[Needle]:
     """A needle from the compressed picture itself: headers and tables are the same in all files."""
     marker = jpeg.rfind(_START_OF_SCAN)
     scan = jpeg[marker + len(_START_OF_SCAN) + 10 :] if marker >= 0 else jpeg
-    first = _distinctive(scan, len(scan) // 2, NEEDLE_BYTES // 2)
+    first = _distinctive(scan, len(scan) // 2, NEEDLE_BYTES // 2, NEEDLE_BYTES)
     if first is None:
-        first = _distinctive(scan, 0, NEEDLE_BYTES // 2)
+        first = _distinctive(scan, 0, NEEDLE_BYTES // 2, NEEDLE_BYTES)
     return [] if first is None else [Needle(whose, scan[first : first + NEEDLE_BYTES])]
 
 
-def _distinctive(content: bytes, begin: int, step: int) -> int | None:
+def _distinctive(content: bytes, begin: int, step: int, shortest: int) -> int | None:
     """Where, from `begin` on, 64 bytes (or all that there are) lie that nothing else has by chance.
 
     Flat parts of pictures, and the zeros of sparse embeddings, repeat few values.
     """
     size = min(NEEDLE_BYTES, len(content) - begin)
-    if size < _SHORTEST:
+    if size < shortest:
         return None
     for first in range(begin, len(content) - size + 1, step):
         if len(set(content[first : first + size])) >= size // 4:

@@ -15,6 +15,8 @@ from storage.records import camera_name
 from storage.retention_records import DEFAULT_CAMERA, Due, Limits, Rule
 from storage.snapshot import SnapshotFolder
 
+__all__ = ["Due", "Retention", "Rule"]
+
 _AT_ONCE = 500  # tracklets per transaction: an ingest waits no longer than for one
 _PARTS: tuple[Part, ...] = ("tracklets", "crops", "embeddings")
 

@@ -10,8 +10,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from pipeline.upload_records import UploadNotFound, UploadsBusy
 from pipeline.video import VideoSourceError
@@ -21,7 +23,6 @@ MEDIA_TYPE = "application/problem+json"
 
 _log = logging.getLogger(__name__)
 
-_OURS = ("pipeline", "storage", "models", "web")
 _NOT_FOUND = (
     errors.TrackletNotFound,
     errors.SourceNotFound,
@@ -30,6 +31,7 @@ _NOT_FOUND = (
     errors.UserNotFound,
     errors.CaseNotFound,
     errors.SearchNotFound,
+    errors.RuleNotFound,
 )
 _CONFLICT = (
     errors.WrongEmbedder,
@@ -120,7 +122,19 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _answer(request, error.status_code, str(error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return _answer(request, error.status_code, str(error.detail), headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All that may be done with a path: several handlers share it."""
+    found: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        if context.path is not None and compile_path(context.path)[0].match(request.url.path):
+            found |= context.methods or set()
+    return found
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -138,9 +152,9 @@ async def _value(request: Request, error: Exception) -> Response:
         return _answer(request, HTTPStatus.NOT_FOUND, str(error))
     if isinstance(error, _CONFLICT):
         return _answer(request, HTTPStatus.CONFLICT, str(error))
-    if type(error).__module__.split(".")[0] in _OURS:  # what we raise is for people to read
-        return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, " ".join(str(error).split()))
-    return await _unexpected(request, error)
+    # A ValueError is about what somebody gave, and written for them to read.
+    _log.info("%s %s: %s", request.method, request.url.path, error)
+    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, " ".join(str(error).split()))
 
 
 async def _missing(request: Request, error: Exception) -> Response:

@@ -124,6 +124,16 @@ def pictures(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, byt
         yield f"the last frame of camera {camera}", jpeg
 
 
+def uploaded_vectors(connection: sa.Connection, scope: Scope) -> Iterator[tuple[int, int, bytes]]:
+    """Search, generation and vector (float16) of every uploaded example that has one."""
+    columns = (search_examples.c.search_id, search_examples.c.generation_id, search_examples.c.vector)
+    for some in chunks(scope.uploads):
+        embedded = (search_examples.c.id.in_(some), search_examples.c.generation_id.is_not(None))
+        for row in connection.execute(sa.select(*columns).where(*embedded)):
+            if row[2] is not None:
+                yield row[0], row[1], row[2]
+
+
 def _audit_crops(connection: sa.Connection, scope: Scope, column: sa.Column[Any]) -> Iterator[Any]:
     for name, ids in (("tracklet_id", scope.ids), ("search_id", scope.searches)):
         for some in chunks(ids):
@@ -180,6 +190,8 @@ def remains(connection: sa.Connection, scope: Scope) -> list[str]:
 
 
 def has_vector_with(connection: sa.Connection, piece: bytes) -> bool:
-    """SQLite: whether a stored embedding holds those bytes."""
-    holds = sa.func.instr(embeddings.c.vector, piece) > 0
+    """Whether a stored embedding holds those bytes; reads every embedding."""
+    sqlite = connection.dialect.name == "sqlite"
+    find = sa.func.instr if sqlite else sa.func.pg_catalog.position
+    holds = find(embeddings.c.vector, piece) > 0
     return connection.scalar(sa.select(embeddings.c.seq).where(holds).limit(1)) is not None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, Scene, make_scene
@@ -89,6 +93,13 @@ class Server:
     def gallery(self) -> Gallery:
         return self.services.gallery
 
+    def close(self) -> None:
+        """End it."""
+        for client in self.clients:
+            client.close()
+        self.services.jobs.close()
+        self.gallery.close()
+
     def anybody(self) -> TestClient:
         """A client without an account."""
         client = TestClient(self.app, base_url=URL, follow_redirects=False, client=("192.0.2.7", 1))
@@ -127,25 +138,40 @@ class Server:
         return token
 
 
+def serve_copy(filled: Filled, folder: Path, config: Config | None = None, **settings: Any) -> Server:
+    """A server over a copy of the painted gallery; close it."""
+    shutil.copytree(filled.folder, folder)
+    gallery, clock = Gallery.open(folder), Clock()
+    services = assemble(gallery, config or filled.config(), ServerSettings(**settings), clock=clock)
+    return Server(services, create_app(services), clock)
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """The app behind a real socket of this machine; the address of it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        runner = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+        thread = threading.Thread(target=runner.run, args=([listener],), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        runner.should_exit = True
+        thread.join(10)
+
+
 @pytest.fixture
 def make_server(filled: Filled, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Servers over copies of the painted gallery."""
     made: list[Server] = []
 
     def make(config: Config | None = None, **settings: Any) -> Server:
-        folder = tmp_path / f"g{len(made)}"
-        shutil.copytree(filled.folder, folder)
-        gallery, clock = Gallery.open(folder), Clock()
-        services = assemble(gallery, config or filled.config(), ServerSettings(**settings), clock=clock)
-        made.append(Server(services, create_app(services), clock))
+        made.append(serve_copy(filled, tmp_path / f"g{len(made)}", config, **settings))
         return made[-1]
 
     yield make
     for server in made:
-        for client in server.clients:
-            client.close()
-        server.services.jobs.close()
-        server.gallery.close()
+        server.close()
 
 
 @pytest.fixture
