@@ -8,11 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pipeline.thresholds import threshold_of
 
 from pipeline import query as queries
 from pipeline.feedback import rank
 from pipeline.hooks import Hooks
+from pipeline.thresholds import threshold_of
 from storage.audit_records import AuditCrop
 from storage.case_records import NewExample, SearchRecord
 from storage.errors import SearchNotFound

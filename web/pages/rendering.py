@@ -72,7 +72,7 @@ def page(caller: Caller | None, template: str, title: str, **values: Any) -> HTM
 
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
     """What went wrong, for people."""
-    response = page(request.scope.get("retrace.caller"), "error.html", title, detail=detail)
+    response = page(request.scope.get("retrace.caller"), "error.html", title, detail=_sentence(detail))
     response.status_code = status
     return response
 
@@ -190,3 +190,7 @@ def _example_words(description: dict[str, Any]) -> str:
     if description.get("at") is None:
         return f"{where}a picture"
     return f"{where}a clip at {_length_words(float(description['at']))}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
