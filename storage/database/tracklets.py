@@ -87,7 +87,7 @@ def keys(
         else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
     )
     return {
-        (row[0], row[1]): Stored(*row[2:6], bool(row[6]))
+        (row[0], row[1]): Stored(row[2], row[3], row[4], row[5], bool(row[6]))
         for each in narrowed
         for row in connection.execute(each)
     }
