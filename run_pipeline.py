@@ -26,6 +26,7 @@ from evaluation.commands import evaluate
 from models import weights as weight_files
 from pipeline import report
 from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
+from pipeline.audit_commands import app as audit_app
 from pipeline.case_commands import app as case_app
 from pipeline.commands import adapt, store
 from pipeline.config import Config, load_config
@@ -34,6 +35,8 @@ from pipeline.export import tracklet_json
 from pipeline.hooks import Hooks
 from pipeline.live.commands import run as run_cameras
 from pipeline.plugins import PluginSettings
+from pipeline.retention_commands import app as retention_app
+from pipeline.retention_commands import erase
 from pipeline.terminal import TerminalHooks, show_table
 from pipeline.video import VideoSourceError
 from pipeline.watch_commands import alerts
@@ -41,6 +44,8 @@ from pipeline.watch_commands import app as watch_app
 from storage.gallery import Gallery
 from synthetic.commands import app as synthesize_app
 from training.commands import train
+from web.commands import serve
+from web.user_commands import app as user_app
 
 app = typer.Typer(
     help="Where else did this person appear? Video of many cameras to a searchable gallery of people.",
@@ -56,12 +61,17 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(synthesize_app, name="synthesize")
 app.add_typer(watch_app, name="watch")
 app.add_typer(case_app, name="case")
+app.add_typer(audit_app, name="audit")
+app.add_typer(user_app, name="user")
 app.command()(alerts)
+app.add_typer(retention_app, name="retention")
+app.command()(erase)
 weights_app.command("store")(store)
 app.command()(adapt)
 app.command()(evaluate)
 app.command()(train)
 app.command("run")(run_cameras)
+app.command()(serve)
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _GO_ON = "interrupted; run the same command again to go on"
@@ -292,7 +302,7 @@ def reindex(
     with _hooks() as hooks, _open(gallery, database, write=True) as opened:
         if rollback:
             current = opened.rollback_generation()
-            missing = opened.counts()["tracklets"] - current.num_embeddings
+            missing = opened.num_missing_embeddings(current.id)
             if missing:
                 hooks.on_note(
                     f"{missing} tracklets have no embedding by {current.spec.name} and will not be found; "

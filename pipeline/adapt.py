@@ -23,7 +23,7 @@ from models.ste_nvan import EmbeddingModel
 from pipeline.crops import decode_jpeg
 from pipeline.embedding import Clip
 from pipeline.types import CLIP_LENGTH, Image
-from storage.errors import GalleryDamaged
+from storage.errors import CropsExpired, GalleryDamaged
 from storage.gallery import Gallery
 
 MIN_CLIPS = 16  # of fewer, the variances are mostly chance
@@ -174,5 +174,5 @@ def _clip(pictures: Sequence[bytes], rng: np.random.Generator) -> Clip | None:
 def _stored_crops(gallery: Gallery, tracklet: int) -> list[bytes]:
     try:
         return gallery.crops(tracklet)
-    except GalleryDamaged:  # reported where it matters: by queries and by re-indexing
+    except (CropsExpired, GalleryDamaged):  # reported where it matters: by queries and by re-indexing
         return []

@@ -29,7 +29,9 @@ def parse_sources(texts: Sequence[str], starts: Sequence[str]) -> list[SourceSpe
     unknown = begin.keys() - {name for name, _ in sources}
     if unknown:
         raise ValueError(f"--start names camera '{min(unknown)}', which no --source has")
-    return [SourceSpec(name, uri, _time(begin[name]) if name in begin else None) for name, uri in sources]
+    return [
+        SourceSpec(name, uri, parse_time(begin[name]) if name in begin else None) for name, uri in sources
+    ]
 
 
 def _pair(text: str, flag: str, value: str) -> tuple[str, str]:
@@ -39,7 +41,8 @@ def _pair(text: str, flag: str, value: str) -> tuple[str, str]:
     return name.strip(), rest
 
 
-def _time(text: str) -> float:
+def parse_time(text: str) -> float:
+    """ISO 8601, which without a zone is UTC, as seconds UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -64,7 +67,7 @@ def parse_filter(
     gallery: Gallery, cameras: list[str] | None, without: list[str] | None, begin: str | None, end: str | None
 ) -> GalleryFilter:
     """Cameras that the gallery has, and a time range."""
-    start, stop = (None if text is None else _time(text) for text in (begin, end))
+    start, stop = (None if text is None else parse_time(text) for text in (begin, end))
     if start is not None and stop is not None and stop < start:
         raise ValueError(f"--to {end} lies before --from {begin}")
     wanted = GalleryFilter(

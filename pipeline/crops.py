@@ -1,4 +1,7 @@
-"""Pictures of a person: cut out, encoded, which of them are kept, and how far they can be relied on."""
+"""Pictures of a person: cut out, encoded, which of them are kept, and how far they can be relied on.
+
+And the picture of a camera, as people are shown where it looks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from pipeline.config import TrackletSettings
 from pipeline.types import Boxes, Image
 
 FULL_QUALITY_HEIGHT_PX = 128.0
+_FRAME_SIDE_PX = 960
+_FRAME_QUALITY_PERCENT = 80
 
 
 def best_crop(xyxy: Boxes, confidence: npt.NDArray[np.float32]) -> int:
@@ -38,6 +43,15 @@ def encode_crop(image: Image, box: npt.NDArray[np.float32], settings: TrackletSe
         size = (max(1, round(crop.shape[1] * scale)), settings.max_crop_height_px)
         crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
     return encode_jpeg(crop, settings.jpeg_quality)
+
+
+def encode_frame(image: Image) -> bytes:
+    """An RGB picture as JPEG of at most 960 pixels a side."""
+    shrunk = _FRAME_SIDE_PX / max(image.shape[:2])
+    if shrunk < 1.0:
+        height, width = (max(1, round(side * shrunk)) for side in image.shape[:2])
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return encode_jpeg(image, _FRAME_QUALITY_PERCENT)
 
 
 def encode_jpeg(image: Image, quality_percent: int) -> bytes:

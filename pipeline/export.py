@@ -103,7 +103,7 @@ def tracklet_json(record: TrackletRecord) -> dict[str, Any]:
         "num_frames": record.num_frames,
         "quality": round(record.quality, 4),
         "track_id": record.track_id,
-        "thumbnail": str(record.thumbnail),
+        "thumbnail": str(record.thumbnail) if record.has_crops else None,
     }
 
 

@@ -112,7 +112,7 @@ def begin_sources(
         )  # fmt: skip
         summary = SourceSummary(source.camera, source.uri, "complete", source.start)
         summaries.append(summary)
-        record = _begin(gallery, source, settings, hooks)
+        record = _begin(gallery, source, settings, hooks, masked=zone.masked)
         summary.start = record.start
         if record.status == "complete":
             summary.status = "already ingested"
@@ -143,9 +143,11 @@ def open_sources(specs: Sequence[SourceSpec], config: Config) -> list[Source]:
     return [open_source(spec, config.video) for spec in specs]
 
 
-def _begin(gallery: Gallery, source: Source, settings: str, hooks: Hooks) -> SourceRecord:
+def _begin(gallery: Gallery, source: Source, settings: str, hooks: Hooks, *, masked: bool) -> SourceRecord:
     """The source's record: new, half done, or complete. The time it was begun with stays its start."""
-    record = gallery.begin_source(source.camera, source.uri, source.fingerprint, source.start, settings)
+    record = gallery.begin_source(
+        source.camera, source.uri, source.fingerprint, source.start, settings, masked=masked
+    )
     moved = source.start_from == "given" and abs(record.start - source.start) > 1e-3
     if record.status == "complete":
         other = "" if record.settings_hash == settings else " (with other settings)"
@@ -153,7 +155,9 @@ def _begin(gallery: Gallery, source: Source, settings: str, hooks: Hooks) -> Sou
         hooks.on_note(f"{source.camera}: {source.uri} was already ingested{other}; nothing is added{start}")
     elif record.settings_hash != settings or moved:
         hooks.on_note(f"{source.camera}: was begun with other settings; it is begun anew")
-        record = gallery.restart_source(record.id, settings_hash=settings, start=source.start, uri=source.uri)
+        record = gallery.restart_source(
+            record.id, settings_hash=settings, start=source.start, uri=source.uri, masked=masked
+        )
     elif source.start_from == "file time":
         hooks.on_note(
             f"{source.camera}: no start time in {source.uri}; taken from the file's time "

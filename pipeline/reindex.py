@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipeline.config import BatchSettings
 from pipeline.embedding import Embedder, embed_tracklets
 from pipeline.hooks import Hooks
-from storage.errors import GalleryDamaged
+from storage.errors import CropsExpired, GalleryDamaged
 from storage.gallery import Gallery
 from storage.records import EmbedderSpec, Generation
 
@@ -93,14 +93,13 @@ def reindex(
 
 def status(gallery: Gallery) -> list[dict[str, Any]]:
     """Each generation: its model, its state, how many embeddings it has and how many it lacks."""
-    tracklets = gallery.counts()["tracklets"]
     return [
         {
             "generation": generation.id,
             "status": generation.status,
             "embedder": describe(generation.spec),
             "embeddings": generation.num_embeddings,
-            "missing": tracklets - generation.num_embeddings,
+            "missing": gallery.num_missing_embeddings(generation.id),
         }
         for generation in gallery.generations()
     ]
@@ -137,10 +136,10 @@ def _fill(
 
 
 def _crops(gallery: Gallery, tracklet_id: int) -> list[bytes]:
-    """The stored crops; none where their file is lost or damaged, which counts as not embeddable."""
+    """The stored crops; none where they are lost, damaged or expired, which counts as not embeddable."""
     try:
         return gallery.crops(tracklet_id)
-    except GalleryDamaged:
+    except (CropsExpired, GalleryDamaged):
         return []
 
 

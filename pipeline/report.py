@@ -82,7 +82,7 @@ def _match_json(rank: int, hit: Hit) -> dict[str, Any]:
         "start": iso(record.start),
         "end": iso(record.end),
         "similarity": round(hit.similarity, 6),
-        "thumbnail": str(record.thumbnail),
+        "thumbnail": str(record.thumbnail) if record.has_crops else None,
     }
 
 

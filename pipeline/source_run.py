@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pipeline import plugins
 from pipeline.config import Config
+from pipeline.crops import encode_frame
 from pipeline.detection_log import DetectionLog
 from pipeline.hooks import Hooks, SourceProgress
 from pipeline.tracklets import TrackletBuilder
@@ -129,6 +130,7 @@ class SourceRun:
         self._started = self._told = 0.0
         self._noted = perf_counter()
         self._gallery = gallery
+        self._last: Frame | None = None
 
     @cached_property
     def log(self) -> DetectionLog:
@@ -151,6 +153,7 @@ class SourceRun:
         """Follow the persons of the next frame."""
         self._started = self._started or perf_counter()
         self.summary.frames += 1
+        self._last = frame
         self.summary.detections += len(detections)
         detections = self.zones.inside(detections, frame.image.shape[1], frame.image.shape[0])
         track_ids = self._tracker.update(frame, detections)
@@ -191,7 +194,18 @@ class SourceRun:
             "damage": summary.damage,
         }
         self._gallery.finish_source(self.record.id, counts)
+        self._show()
         self.log.remove()
+
+    def _show(self) -> None:
+        """Let people see where the camera looks, by the last picture."""
+        if self._last is None:
+            self._gallery.set_camera_view(self.source.camera, "recorded")
+            return
+        self.zones.black_out(self._last.image)  # whoever read it may have done so already
+        frame, taken = encode_frame(self._last.image), self._last.timestamp
+        self._gallery.set_camera_view(self.source.camera, "recorded", frame=frame, frame_time=taken)
+        self._last = None
 
     def _tell(self, writer: Writer, seconds_done: float, finished: bool = False) -> None:
         self._told = perf_counter()

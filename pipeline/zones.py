@@ -43,6 +43,11 @@ class Zones:
         self._masks = tuple(np.asarray(mask, np.float64) for mask in masks)
         self._patches: dict[tuple[int, ...], tuple[_Patch, ...]] = {}
 
+    @property
+    def masked(self) -> bool:
+        """Whether anything is blacked out."""
+        return len(self._masks) > 0
+
     def polygons(self) -> list[list[list[float]]]:
         """All corners, the region's first, as JSON can have them."""
         region = [] if self._region is None else self._region.tolist()

@@ -56,6 +56,18 @@ class TrackletNotFound(GalleryError):
     """No tracklet has that id, or it was deleted."""
 
 
+class CropsExpired(GalleryError):
+    """Retention has deleted the pictures of a tracklet that is otherwise still there."""
+
+
+class RuleNotFound(GalleryError):
+    """No retention rule is for that camera."""
+
+
+class HeldByCase(GalleryError):
+    """What a case under legal hold is about was to be deleted."""
+
+
 class SourceNotFound(GalleryError):
     """No source has that id."""
 

@@ -15,10 +15,12 @@ import numpy.typing as npt
 from storage import intake, upkeep
 from storage.accounts import Accounts
 from storage.audit import AuditTrail
+from storage.browse_records import CameraView, NewView, TimeLine, ViewState
 from storage.cases import Cases
-from storage.database import gaps, generations, sources
+from storage.database import browsing, camera_views, gaps, generations, holds, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
+from storage.erasure import AuditNote, Eraser, Erasure
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
 from storage.media import MediaFolder
@@ -42,6 +44,7 @@ from storage.records import (
     readable,
     unit_vectors,
 )
+from storage.retention import Retention
 from storage.search import GalleryIndex
 from storage.snapshot import SnapshotFolder
 from storage.watching import WatchList
@@ -67,9 +70,10 @@ class Gallery:
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
         watching: The watch list, and the alerts that it raised.
-        cases: Cases, searches and decisions.
         accounts: Who may use it, and how they prove who they are.
         audit: Who did what.
+        cases: Cases, searches and decisions.
+        retention: What leaves when it is too old.
     """
 
     def __init__(self, folder: GalleryFolder, mark: FolderMark, database: Database) -> None:
@@ -82,10 +86,12 @@ class Gallery:
         self._media = MediaFolder(folder.media)
         self._snapshots = SnapshotFolder(folder.index)
         self.watching = WatchList(database, self._media)
-        self.cases = Cases(database)
         self.accounts = Accounts(database)
         self.audit = AuditTrail(database)
+        self.cases = Cases(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
+        self.retention = Retention(database, self._media, self._snapshots, self._index.refresh_if_loaded)
+        self._eraser = Eraser(folder, mark, database, self._media, self._snapshots, self._index)
 
     @classmethod
     def open(
@@ -129,7 +135,15 @@ class Gallery:
     # Sources
 
     def begin_source(
-        self, camera: str, uri: str, fingerprint: str, start: float, settings_hash: str, *, live: bool = False
+        self,
+        camera: str,
+        uri: str,
+        fingerprint: str,
+        start: float,
+        settings_hash: str,
+        *,
+        live: bool = False,
+        masked: bool = False,
     ) -> SourceRecord:
         """The source with this fingerprint in this camera: as it stands if it is known, else a new one.
 
@@ -139,6 +153,7 @@ class Gallery:
             start: Time of its first frame, seconds UTC.
             settings_hash: Of everything that shapes its tracklets.
             live: Whether it is a camera's stream.
+            masked: Whether parts of its pictures are blacked out. One that is known is masked from then on.
 
         Raises:
             ValueError: The camera's name cannot be kept, or `start` is not a finite number.
@@ -151,14 +166,18 @@ class Gallery:
             "start": _time("start", start),
             "settings_hash": settings_hash,
             "live": bool(live),
+            "masked": bool(masked),
         }
         with self._database.reading() as connection:
             found = sources.find(connection, camera, fingerprint)
-        if found is not None:
+        if found is not None and (found.masked or not masked or self.read_only):
             return found
         with self._database.writing() as connection:
             found = sources.find(connection, camera, fingerprint)  # another process may have been quicker
-            return found or sources.insert(connection, values)
+            if found is None:
+                return sources.insert(connection, values)
+            sources.update(connection, found.id, {"masked": found.masked or bool(masked)})
+            return sources.get(connection, found.id)
 
     def restart_source(
         self,
@@ -167,22 +186,28 @@ class Gallery:
         settings_hash: str | None = None,
         start: float | None = None,
         uri: str | None = None,
+        masked: bool | None = None,
     ) -> SourceRecord:
         """Deletes all that a source gave (tracklets, gaps) in one transaction and sets it to running.
 
         Args:
-            settings_hash, start, uri: What to remember from now on; None leaves it as it is.
+            settings_hash, start, uri, masked: What to remember from now on; None leaves it as it is.
+
+        Raises:
+            HeldByCase: A case under legal hold is about one of these tracklets.
         """
         values: dict[str, Any] = {"status": "running", "num_frames_done": 0, "counts": {}, "end": None}
         new = {
             "settings_hash": settings_hash,
             "start": None if start is None else float(start),
             "uri": None if uri is None else readable(uri),
+            "masked": None if masked is None else bool(masked),
         }
         values |= {name: value for name, value in new.items() if value is not None}
         with self._database.writing() as connection:
             sources.update(connection, source_id, values)
             ids = rows.of_source(connection, source_id)
+            holds.refuse_held(connection, ids, f"source {source_id} cannot be begun anew")
             rows.delete(connection, ids)
             gaps.delete_of_source(connection, source_id)
             record = sources.get(connection, source_id)
@@ -235,6 +260,15 @@ class Gallery:
         """All sources, oldest first."""
         with self._database.reading() as connection:
             return sources.every(connection)
+
+    def source(self, source_id: int) -> SourceRecord:
+        """One source.
+
+        Raises:
+            SourceNotFound: It does not exist (any more).
+        """
+        with self._database.reading() as connection:
+            return sources.get(connection, source_id)
 
     def source_of(self, tracklet_id: int) -> SourceRecord:
         """The source that a tracklet is from.
@@ -314,29 +348,84 @@ class Gallery:
         return intake.add_tracklets(self._database, self._media, source_id, tracklets, spec, refining)
 
     def tracklets(
-        self, filter: GalleryFilter = EVERYTHING, *, after_id: int | None = None, limit: int | None = None
+        self,
+        filter: GalleryFilter = EVERYTHING,
+        *,
+        after_id: int | None = None,
+        after: tuple[float, int] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> Iterator[TrackletRecord]:
         """Tracklets that pass the filter, ordered by (start, id), read page by page as they are asked for.
 
+        Each page takes milliseconds, wherever it begins and whatever the filter leaves out of millions.
+
         Args:
             after_id: Begin behind this tracklet.
+            after: Begin behind this (start, id), whether or not that tracklet still exists.
             limit: At most so many.
+            newest_first: In falling instead of rising order.
 
         Raises:
             TrackletNotFound: `after_id` does not exist (any more).
+            ValueError: Both `after_id` and `after` are given.
         """
-        after: tuple[float, int] | None = None
         if after_id is not None:
-            after = (self.tracklet(after_id).start, int(after_id))
+            if after is not None:
+                raise ValueError("give after_id or after, not both")
+            after = (self.tracklet(after_id).start, after_id)
+        place = None if after is None else (_time("after", after[0]), int(after[1]))
         while limit is None or limit > 0:
             size = _PAGE if limit is None else min(limit, _PAGE)
             with self._database.reading() as connection:
-                page = rows.page(connection, self._media.thumbnail, filter, after, size)
+                page = browsing.page(
+                    connection, self._media.thumbnail, filter, place, size, newest_first=newest_first
+                )
             yield from page
             if len(page) < size:
                 return
-            after = (page[-1].start, page[-1].id)
+            place = (page[-1].start, page[-1].id)
             limit = None if limit is None else limit - len(page)
+
+    def time_line(
+        self,
+        filter: GalleryFilter = EVERYTHING,
+        start: float | None = None,
+        end: float | None = None,
+        num_bins: int = 200,
+    ) -> TimeLine:
+        """How many tracklets of each camera began when.
+
+        A tracklet counts where it begins: one that began before the range and lasts into it does not. Up to
+        50,000 tracklets are counted one by one, in bins that divide the range evenly. When there are more,
+        bins are of whole hours, and so is the range then: it is widened to the hours of its two ends, and
+        `min_quality` and `exclude_span` are left aside, which `TimeLine.exact` tells. Without either of the
+        two, bins of an hour and more are always of whole hours.
+
+        Args:
+            filter: Its time range narrows the range; cameras that it lets pass are all in the answer.
+            start, end: The range, seconds UTC, both included; None: that of the filter, and if that is open,
+                from the first to the last tracklet of its cameras.
+            num_bins: At most so many.
+
+        Raises:
+            ValueError: `num_bins` is below 1, or the range is not one.
+        """
+        if num_bins < 1:
+            raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+        bounds = GalleryFilter(start=start, end=end)  # checks them
+        with self._database.reading() as connection:
+            return time_lines.time_line(connection, filter, bounds.start, bounds.end, int(num_bins))
+
+    def arrived(self, after_id: int | None, cameras: Iterable[str] | None = None) -> tuple[int, int]:
+        """The newest tracklet's id, and how many came in behind `after_id`.
+
+        Args:
+            after_id: None counts nothing.
+            cameras: Count those of these cameras only; None: of all.
+        """
+        with self._database.reading() as connection:
+            return rows.arrived(connection, after_id, cameras)
 
     def tracklet(self, tracklet_id: int) -> TrackletRecord:
         """One tracklet.
@@ -359,6 +448,7 @@ class Gallery:
         """The JPEG crops of a tracklet in time order, or those numbered `which`, in that order.
 
         Raises:
+            CropsExpired: Retention has deleted them.
             GalleryDamaged: Their file is missing or cut short.
             IndexError: `which` names a crop that does not exist.
         """
@@ -370,6 +460,7 @@ class Gallery:
         """The JPEG file at `TrackletRecord.thumbnail`, also while the tracklet is being refined.
 
         Raises:
+            CropsExpired: Retention has deleted it.
             GalleryDamaged: The file is missing.
         """
         return self._read(tracklet_id, lambda version, _: self._media.read_thumbnail(tracklet_id, version))
@@ -419,9 +510,9 @@ class Gallery:
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
 
-        Other processes leave them out from their next call on. Ids that do not exist are ignored. With SQLite
-        on a full disk their crops go first, to make the room that the deletion of rows needs: give some
-        hundred ids at once.
+        Other processes leave them out from their next call on. Ids that do not exist are ignored, and what a
+        case under legal hold is about stays. With SQLite on a full disk their crops go first, to make the
+        room that the deletion of rows needs: give some hundred ids at once.
 
         Returns:
             How many there were.
@@ -436,15 +527,84 @@ class Gallery:
     def oldest_tracklets(
         self, limit: int, before: float | None = None, cameras: Iterable[str] | None = None
     ) -> list[int]:
-        """Up to `limit` ids of finished tracklets, by end, then id: what retention deletes first.
+        """Up to `limit` ids of finished tracklets that no case holds, by end, then id: what goes first.
 
         Args:
             before: Only those that ended before this time, seconds UTC.
             cameras: Only those of these cameras.
         """
         names = None if cameras is None else {camera_name(camera) for camera in cameras}
+        free: list[int] = []
+        after: tuple[float, int] | None = None
         with self._database.reading() as connection:
-            return rows.oldest(connection, limit, before, names)
+            while len(free) < limit:
+                page = rows.oldest(connection, _PAGE, before, names, after)
+                ids = [number for _, number in page]
+                kept = set(holds.without_held(connection, ids))
+                free += [number for number in ids if number in kept]
+                if len(page) < _PAGE:
+                    break
+                after = page[-1]
+        return free[:limit]
+
+    # Erasure
+
+    def would_erase(self, ids: Iterable[int], *, also_searches: Iterable[int] = ()) -> dict[str, int]:
+        """How many rows `erase` would delete, by table, and of how many cameras the last frame.
+
+        Raises:
+            TrackletNotFound, SearchNotFound, HeldByCase: As `erase`.
+        """
+        return self._eraser.preview(ids, also_searches)
+
+    def erase(
+        self,
+        ids: Iterable[int],
+        *,
+        actor: str,
+        reason: str,
+        origin: str = "",
+        via: str = "",
+        user_id: int | None = None,
+        also_searches: Iterable[int] = (),
+        now: float | None = None,
+    ) -> Erasure:
+        """Deletes tracklets of a person and all that shows them, in one transaction with its audit entry.
+
+        That is, beside the tracklets: embeddings, alerts, decisions, the examples that they are, uploaded
+        examples of the searches for them, searches that have no example left, what the audit trail keeps of
+        their pictures, the last frames of cameras of that time. Then files, index, and what the database's
+        own files may still hold, for which SQLite's may have to be written anew. If it is interrupted after
+        the transaction, `sweep` does the rest.
+
+        Args:
+            ids: Tracklets; none if `also_searches` names what to erase.
+            actor: Who does it, for the audit trail; `origin`, `via` and `user_id` are noted there, too.
+            reason: Why.
+            also_searches: Searches whose uploaded examples show the same person.
+            now: Seconds UTC; None asks the clock.
+
+        Returns:
+            What `check_erased` needs to know. It holds pieces of what was erased: drop it after the check.
+
+        Raises:
+            TrackletNotFound, SearchNotFound: One of them does not exist (any more); nothing was erased.
+            HeldByCase: A case under legal hold is about one of them; nothing was erased.
+            ValueError: There is no reason, or nothing to erase.
+        """
+        note = AuditNote(actor, reason, origin, via, user_id, time.time() if now is None else float(now))
+        return self._eraser.erase(ids, also_searches, note)
+
+    def check_erased(self, erased: Erasure) -> list[str]:
+        """Looks for anything that an erasure left: rows, files, search results, and bytes in the files.
+
+        Reads SQLite's files, index snapshots and scratch files whole. A PostgreSQL server's files are not
+        looked into.
+
+        Returns:
+            What was found, a line each; nothing if the erasure is complete.
+        """
+        return self._eraser.check(erased)
 
     def free_bytes(self) -> int:
         """Room left on the disk of the gallery's folder."""
@@ -459,6 +619,48 @@ class Gallery:
         """One summary per camera, by name."""
         with self._database.reading() as connection:
             return sources.cameras(connection)
+
+    def set_camera_view(
+        self,
+        camera: str,
+        state: ViewState,
+        detail: str = "",
+        frame: bytes | None = None,
+        frame_time: float | None = None,
+        now: float | None = None,
+    ) -> None:
+        """Notes what a camera does; see `CameraView`.
+
+        Args:
+            frame: Its picture, a JPEG file, masked as the camera is; None leaves the one that is there.
+            frame_time: When that was taken, seconds UTC.
+            now: Seconds UTC; None asks the clock.
+
+        Raises:
+            ValueError: No such state, no JPEG file, or a frame without its time.
+        """
+        updated = time.time() if now is None else now
+        self.set_camera_views([NewView(camera, state, detail, updated, frame, frame_time)])
+
+    def set_camera_views(self, views: Iterable[NewView]) -> None:
+        """As `set_camera_view` for several cameras, in one transaction."""
+        given = list(views)
+        with self._database.writing() as connection:
+            camera_views.put(connection, given)
+
+    def camera_views(self, now: float | None = None) -> list[CameraView]:
+        """What each camera does, by name: those of which a run or an ingest has said something.
+
+        Args:
+            now: Seconds UTC; None asks the clock.
+        """
+        with self._database.reading() as connection:
+            return camera_views.every(connection, time.time() if now is None else float(now))
+
+    def camera_frame(self, camera: str) -> bytes | None:
+        """A camera's last picture, a JPEG file; None if there is none."""
+        with self._database.reading() as connection:
+            return camera_views.frame(connection, camera_name(camera))
 
     def sweep(self, *, grace_s: float = 3600.0, now: float | None = None) -> dict[str, int]:
         """Removes what processes that died left behind; safe beside a running ingest.
@@ -534,11 +736,20 @@ class Gallery:
         with self._database.writing() as connection:
             return generations.begin(connection, spec)
 
-    def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
-        """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
+    def num_missing_embeddings(self, generation_id: int) -> int:
+        """How many tracklets have no embedding in a generation and could have one.
 
         Raises:
             GenerationNotFound: It does not exist (any more); likewise below.
+        """
+        with self._database.reading() as connection:
+            generations.get(connection, generation_id)
+            return generations.num_missing(connection, generation_id)
+
+    def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
+        """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
+
+        Those whose embeddings retention has taken are not among them.
         """
         with self._database.reading() as connection:
             generations.get(connection, generation_id)
@@ -563,7 +774,8 @@ class Gallery:
                 since are left out, and stay missing. None takes them all.
 
         Returns:
-            How many were added: not those of tracklets that have one already or were deleted meanwhile.
+            How many were added: not those of tracklets that have one already or were deleted meanwhile, nor
+            of those whose embeddings retention has taken.
         """
         if len(ids) != len(embeddings):
             raise ValueError(f"expected one embedding per id, got {len(embeddings)} for {len(ids)} ids")

@@ -114,7 +114,8 @@ def _not_deleted(
 
 
 def _adds(tracklet: NewTracklet, stored: Stored | None) -> bool:
-    return stored is None or len(tracklet.frame_indices) > stored.num_frames
+    """Whether it is more than what is stored. What retention has taken a part of stays as it is."""
+    return stored is None or (stored.whole and len(tracklet.frame_indices) > stored.num_frames)
 
 
 def _ended(wanted: dict[Key, NewTracklet], known: dict[Key, Stored]) -> list[int]:

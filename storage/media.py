@@ -122,13 +122,20 @@ class MediaFolder:
 
     def remove(self, ids: Iterable[int]) -> None:
         """Removes the files of deleted tracklets, of all versions."""
+        for entry in self.files(ids):
+            entry.unlink(missing_ok=True)
+
+    def files(self, ids: Iterable[int]) -> list[Path]:
+        """The files of tracklets, of all versions, whether or not their rows know them."""
         by_shelf: dict[Path, set[str]] = {}
         for tracklet_id in ids:
             by_shelf.setdefault(self._shelf(tracklet_id), set()).add(str(tracklet_id))
-        for shelf, names in by_shelf.items():
-            for entry in list(shelf.iterdir()) if shelf.is_dir() else []:
-                if entry.name.partition(".")[0] in names:
-                    entry.unlink(missing_ok=True)
+        return [
+            entry
+            for shelf, names in by_shelf.items()
+            for entry in (shelf.iterdir() if shelf.is_dir() else ())
+            if entry.name.partition(".")[0] in names
+        ]
 
     def remove_version(self, tracklet_id: int, version: int) -> None:
         """Removes the files of a version that is not its tracklet's."""

@@ -98,6 +98,11 @@ class GalleryIndex:
         if self._view is not None:
             self.refresh()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether anything was searched before."""
+        return self._view is not None
+
     def close(self) -> None:
         """Saves a snapshot if that would spare the next start much."""
         with self._refreshing:

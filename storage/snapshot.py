@@ -109,6 +109,15 @@ class SnapshotFolder:
                 file.with_suffix(".faiss").unlink(missing_ok=True)
                 file.unlink(missing_ok=True)
 
+    def outdated(self, revision: int) -> list[Path]:
+        """Snapshots of an earlier revision, or of none that can be told: they may hold deleted vectors."""
+        found = []
+        for file in self.folder.glob("*.faiss"):
+            mark = _read_mark(file.with_suffix(".json"))
+            if not file.name.startswith(".") and (mark is None or mark.revision < revision):
+                found.append(file)
+        return found
+
     def _file(self, gallery: str, generation: int) -> Path:
         return self.folder / f"{gallery}-{generation}.faiss"
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from storage import errors
-from storage.database import tracklets
+from storage.database import holds, tracklets
 from storage.database.engine import Database
 from storage.database.schema import gallery
+from storage.database.schema import tracklets as rows
 from storage.media import MediaFolder
 from storage.snapshot import SnapshotFolder
 
@@ -29,18 +30,23 @@ def delete_tracklets(
     deleted = 0
     for some in tracklets.chunks(ids, _AT_ONCE):
         try:
-            deleted += _delete_rows(database, some)
+            free, number = _delete_rows(database, some)
         except errors.GalleryFull:
             if database.backend != "sqlite":  # its disk is not the one that crops are on
                 raise
-            deleted += _delete_on_full_disk(database, media, snapshots, some)
-        remove_traces(database, media, snapshots, some)
+            with database.reading() as connection:
+                free = holds.without_held(connection, some)
+            number = _delete_on_full_disk(database, media, snapshots, free)
+        remove_traces(database, media, snapshots, free)
+        deleted += number
     return deleted
 
 
-def _delete_rows(database: Database, ids: list[int]) -> int:
+def _delete_rows(database: Database, ids: list[int]) -> tuple[list[int], int]:
+    """Deletes what no case holds: those ids, and how many of them there were."""
     with database.writing() as connection:
-        return tracklets.delete(connection, ids)
+        free = holds.without_held(connection, ids)
+        return free, tracklets.delete(connection, free)
 
 
 def _delete_on_full_disk(
@@ -54,7 +60,7 @@ def _delete_on_full_disk(
         waiting += some
         for _ in range(2):
             try:
-                deleted += _delete_rows(database, waiting)
+                deleted += _delete_rows(database, waiting)[1]
             except errors.GalleryFull:
                 media.remove(some)
                 database.merge_log()
@@ -88,8 +94,8 @@ def sweep(database: Database, media: MediaFolder, snapshots: SnapshotFolder, bef
             removed += media.remove_orphans(shelf, tracklets.between(connection, shelf))
     with database.reading() as connection:
         snapshots.remove_outdated(connection.execute(sa.select(gallery.c.revision)).scalar_one())
-        rows = tracklets.all_media_versions(connection)
-        missing = [tracklet_id for tracklet_id, version in rows if not media.complete(tracklet_id, version)]
+        versions = tracklets.all_media_versions(connection)
+        missing = [row[0] for row in versions if not media.complete(*row)]
     return {"files_removed": removed, "tracklets_without_crops": _still_missing(database, media, missing)}
 
 
@@ -98,6 +104,6 @@ def _still_missing(database: Database, media: MediaFolder, ids: list[int]) -> in
     lacking = 0
     for some in tracklets.chunks(ids):
         with database.writing() as connection:
-            versions = tracklets.media_versions(connection, some)
+            versions = tracklets.media_versions(connection, some, rows.c.has_crops)
             lacking += sum(not media.complete(*row) for row in versions.items())
     return lacking

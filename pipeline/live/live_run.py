@@ -33,6 +33,10 @@ class LiveRun:
         config: of the run.
         settings_hash: of all that shapes its tracklets.
         gaps: what `camera` reports, as (time, reason) or (time, None) for its end.
+
+    Attributes:
+        picture_wanted: set by who wants to show where the camera looks; the next frame is `picture` then.
+        picture: as it was analysed, with its masks; who takes it puts None in its place.
     """
 
     def __init__(
@@ -56,13 +60,17 @@ class LiveRun:
         self._seen = self._noted = monotonic()
         self._gap: int | None = None  # the one that lasts
         self.record: SourceRecord | None = None
+        self.picture_wanted = False
+        self.picture: Frame | None = None
 
     def begin(self, writer: Writer) -> SourceRecord:
         """A source of its own for each run: its frames and tracks are counted from 0."""
         now = time()
         _close_earlier(self._gallery, self.status.name, now)
         name, uri, key = self.status.name, self.status.uri, f"live-{uuid.uuid4().hex}"
-        self.record = self._gallery.begin_source(name, uri, key, now, self._settings_hash, live=True)
+        self.record = self._gallery.begin_source(
+            name, uri, key, now, self._settings_hash, live=True, masked=self._zones.masked
+        )
         writer.expect(self.record.id, early=True)
         return self.record
 
@@ -92,6 +100,8 @@ class LiveRun:
             self.end(writer)
             self.record = None
         self._index = frame.index
+        if self.picture_wanted:
+            self.picture, self.picture_wanted = frame, False
         record = self.record or self.begin(writer)
         height, width = frame.image.shape[:2]
         if self._tracker is None or frame.image.shape != self._shape:

@@ -1,4 +1,7 @@
-"""Room on the disk: ingest waits while there is little, what is too old leaves, leftovers are swept."""
+"""Room on the disk: ingest waits while there is little, what is too old leaves, leftovers are swept.
+
+What a case under legal hold is about stays, whatever the settings say.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,22 @@ class Room:
     def _retain(self) -> None:
         if abs(time() - monotonic() - self._epoch) > _LEAP_S:
             log_event(logging.WARNING, "the clock has leapt: nothing is deleted by age until a new start")
-        elif self._settings.max_days is not None:
+            return
+        if self._settings.max_days is not None:
             before = time() - self._settings.max_days * _DAY_S
             while not self._stop.is_set() and self._delete_oldest(before):
                 pass
+        self._apply_rules()
+
+    def _apply_rules(self) -> None:
+        """The gallery's own rules, which hold for every process that uses it."""
+        for taken in self._gallery.retention.apply(should_stop=self._stop.is_set):
+            if taken.tracklets or taken.crops or taken.embeddings:
+                log_event(
+                    logging.INFO,
+                    "what was too old was deleted",
+                    camera=taken.camera,
+                    tracklets=taken.tracklets,
+                    crops=taken.crops,
+                    embeddings=taken.embeddings,
+                )

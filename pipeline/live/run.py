@@ -23,6 +23,7 @@ from pipeline.embedding import Clip, Embedder, Embedding, build_embedder, requir
 from pipeline.hooks import Hooks, SourceProgress
 from pipeline.ingest import begin_sources, open_sources
 from pipeline.live.camera import LiveCamera
+from pipeline.live.camera_views import CameraViews
 from pipeline.live.claims import claim_cameras
 from pipeline.live.hours import Hours
 from pipeline.live.live_run import LiveRun
@@ -114,6 +115,7 @@ class Run:
             if not room.wait():
                 return
             stack.enter_context(claim_cameras(self._gallery, [run.status.name for run in self._live]))
+            stack.enter_context(CameraViews(self._gallery, self._live, self.status))
             stack.enter_context(Deliverer(self._gallery, self.status))
             stack.enter_context(Matcher(self._gallery, self.embedder, self._config, self.status))
             patience_s = self._config.live.stop_s if self._live else None

@@ -42,14 +42,15 @@ def append(
 
     See `AuditTrail.append`.
     """
+    actor, action = readable(actor), readable(action)
     if not actor.strip() or not 0 < len(action) <= _LONGEST_ACTION:
         raise ValueError(f"an entry needs an actor and an action of 1 to {_LONGEST_ACTION} letters")
     seq, previous = _next(connection)
     columns: dict[str, Any] = {
         "seq": seq,
         "time": float(time.time() if now is None else now),
-        "actor": readable(actor),
-        "action": readable(action),
+        "actor": actor,
+        "action": action,
     }
     told = json_object("subject", subject)
     entry = canonical_json(

@@ -74,7 +74,7 @@ def _told(row: AnyRow) -> dict[str, Any] | None:
     """What an entry says; None if it cannot be read."""
     try:
         told = json.loads(row.entry)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # SQLite keeps anything in any column
         return None
     return told if isinstance(told, dict) else None
 
@@ -109,8 +109,9 @@ def _named_crops(told: Mapping[str, Any] | None) -> Counter[str]:
 
 def _crop_problems(connection: sa.Connection, named: Mapping[int, Counter[str]]) -> Iterator[str]:
     """Compares the stored pictures with their hashes; leaves in `named` what is stored no more."""
+    crop = sa.cast(audit_crops.c.crop, sa.LargeBinary).label("crop")  # SQLite: may have been made a text
     stored = (
-        sa.select(audit_crops.c.seq, audit_crops.c.sha256, audit_crops.c.crop)
+        sa.select(audit_crops.c.seq, audit_crops.c.sha256, crop)
         .where(audit_crops.c.seq.between(min(named), max(named)))
         .order_by(audit_crops.c.seq, audit_crops.c.id)
     )

@@ -94,6 +94,26 @@ class Database:
             finally:
                 driver.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
 
+    def rewrite(self) -> None:
+        """SQLite: writes the database file anew, so that it holds its rows and nothing else.
+
+        What is deleted is overwritten, but not copies where rows lay before they were moved to other pages.
+        It takes the time and the room of a copy of the database, and writers wait meanwhile.
+
+        Raises:
+            GalleryFull: There is no such room.
+            DatabaseUnavailable: Somebody is writing for very long.
+        """
+        if self.backend != "sqlite":
+            return
+        with self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            try:
+                driver.execute("VACUUM")
+            except sqlite3.Error as error:
+                raise self._mapped(exc.OperationalError("VACUUM", None, error)) from None
+
     def close(self) -> None:
         """Closes every connection."""
         self._engine.dispose()

@@ -109,9 +109,16 @@ def missing(connection: sa.Connection, generation_id: int, after_id: int, limit:
     return list(connection.scalars(statement.order_by(tracklets.c.id).limit(limit)))
 
 
+def num_missing(connection: sa.Connection, generation_id: int) -> int:
+    """How many tracklets should have an embedding in the generation, and have none."""
+    statement = sa.select(sa.func.count()).select_from(tracklets).where(_lacks(generation_id))
+    return int(connection.execute(statement).scalar_one())
+
+
 def add(connection: sa.Connection, generation_id: int, ids: Sequence[int], vectors: Float32Array) -> int:
-    """Adds embeddings (N, D), except to tracklets that are gone or have one; returns how many."""
-    wanted = media_versions(connection, ids).keys() - _embedded(connection, generation_id, ids)
+    """Adds embeddings (N, D), except to tracklets that are gone, expired or have one; returns how many."""
+    there = media_versions(connection, ids, tracklets.c.searchable)
+    wanted = there.keys() - _embedded(connection, generation_id, ids)
     packed = dict(zip((int(number) for number in ids), encoding.pack_vectors(vectors), strict=True))
     rows = [
         {"generation_id": generation_id, "tracklet_id": tracklet_id, "vector": vector}
@@ -139,6 +146,8 @@ def vector(connection: sa.Connection, tracklet_id: int, generation: Generation) 
     """
     wanted = (embeddings.c.tracklet_id == tracklet_id, embeddings.c.generation_id == generation.id)
     packed = connection.scalar(sa.select(embeddings.c.vector).where(*wanted))
+    if packed is None and media_versions(connection, [tracklet_id], ~tracklets.c.searchable):
+        raise TrackletNotFound(f"tracklet {tracklet_id} cannot be searched for: its retention is over")
     if packed is None:
         raise TrackletNotFound(
             f"no tracklet with an embedding by {generation.spec.name} has the id {tracklet_id}: "
@@ -192,8 +201,7 @@ def switch(connection: sa.Connection, generation_id: int, allowed_missing: int) 
     target = get(connection, generation_id)
     if target.status == "current":
         return
-    statement = sa.select(sa.func.count()).select_from(tracklets).where(_lacks(generation_id))
-    lacking = connection.execute(statement).scalar_one()
+    lacking = num_missing(connection, generation_id)
     if lacking > allowed_missing:
         raise GenerationIncomplete(
             f"{lacking} tracklets have no embedding by {target.spec.name} yet ({allowed_missing} allowed): "
@@ -242,7 +250,7 @@ def _lacks(generation_id: int) -> sa.ColumnElement[bool]:
     row = sa.select(1).where(
         embeddings.c.tracklet_id == tracklets.c.id, embeddings.c.generation_id == generation_id
     )
-    return ~row.correlate(tracklets).exists()
+    return sa.and_(tracklets.c.searchable, ~row.correlate(tracklets).exists())
 
 
 def _spec(row: AnyRow) -> EmbedderSpec:

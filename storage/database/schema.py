@@ -113,8 +113,9 @@ tracklets = sa.Table(
     sa.Column("has_crops", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("searchable", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("source_id", "track_id", "first_frame"),
-    sa.Index("ix_tracklets_camera_start_id", "camera", "start", "id"),
-    sa.Index("ix_tracklets_start_id", "start", "id"),
+    # With the quality at their ends, what is not good enough is passed over without reading its row.
+    sa.Index("ix_tracklets_camera_start_id_quality", "camera", "start", "id", "quality"),
+    sa.Index("ix_tracklets_start_id_quality", "start", "id", "quality"),
     sa.Index("ix_tracklets_end_id", "end", "id"),
     sqlite_autoincrement=True,
 )
@@ -125,10 +126,10 @@ tracklet_hours = sa.Table(
     metadata,
     sa.Column("camera", sa.Text, primary_key=True),
     sa.Column("hour", Key, primary_key=True, autoincrement=False),  # whole hours since 1970, UTC
-    sa.Column("num_tracklets", sa.Integer, nullable=False),
-    sa.Column(
-        "longest_s", sa.Double, nullable=False
-    ),  # of any that began in it, those deleted since included
+    sa.Column("num_tracklets", sa.Integer, nullable=False),  # never 0
+    # Of any that began in it, those deleted since included.
+    sa.Column("longest_s", sa.Double, nullable=False),
+    sa.Index("ix_tracklet_hours_camera_longest_s", "camera", "longest_s"),
 )
 
 # What the last run or ingest of a camera said of it.

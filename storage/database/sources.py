@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storage.database import hours
 from storage.database.schema import AnyRow, sources, tracklets
 from storage.errors import SourceNotFound
 from storage.records import CameraSummary, SourceRecord
@@ -70,19 +71,15 @@ def update(connection: sa.Connection, source_id: int, values: Mapping[str, Any])
 
 def cameras(connection: sa.Connection) -> list[CameraSummary]:
     """One summary per camera, by name."""
-    statement = (
-        sa.select(
-            sources.c.camera,
-            sa.func.count(sources.c.id.distinct()),
-            sa.func.count(tracklets.c.id),
-            sa.func.min(tracklets.c.start),
-            sa.func.max(tracklets.c.end),
-        )
-        .select_from(sources.outerjoin(tracklets))
-        .group_by(sources.c.camera)
-    )
-    rows = connection.execute(statement).all()
-    return sorted((CameraSummary(*row) for row in rows), key=lambda summary: summary.camera)
+    counted = sa.select(sources.c.camera, sa.func.count()).group_by(sources.c.camera)
+    totals = hours.totals(connection)
+    held = {extent.camera: extent for extent in hours.extents(connection)}
+    found = []
+    for camera, num_sources in connection.execute(counted).all():
+        extent = held.get(camera)
+        start, end = (None, None) if extent is None else (extent.first, extent.end)
+        found.append(CameraSummary(camera, num_sources, totals.get(camera, 0), start, end))
+    return sorted(found, key=lambda summary: summary.camera)
 
 
 def _record(row: AnyRow) -> SourceRecord:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.database import encoding
+from storage.database import encoding, hours
 from storage.database.schema import (
     AnyRow,
     AnySelect,
@@ -20,8 +20,8 @@ from storage.database.schema import (
     tracklets,
     trajectories,
 )
-from storage.errors import TrackletNotFound
-from storage.records import GalleryFilter, Int32Array, NewTracklet, TrackletRecord, Trajectory
+from storage.errors import CropsExpired, TrackletNotFound
+from storage.records import Int32Array, NewTracklet, TrackletRecord, Trajectory
 
 PER_STATEMENT = 500
 """Ids in one IN (...): well below the variables that either database allows."""
@@ -31,10 +31,11 @@ Key = tuple[int, int]  # track_id, first frame: unique within a source
 ThumbnailPath = Callable[[int, int], Path]
 """The thumbnail's file by tracklet id and media version."""
 
-_RECORD = sa.select(
+RECORD = sa.select(
     tracklets.c.id,
     tracklets.c.camera,
-    sources.c.uri.label("source"),
+    # No join: whatever the planner thinks of it, a page is read along the index of its order.
+    sa.select(sources.c.uri).where(sources.c.id == tracklets.c.source_id).scalar_subquery().label("source"),
     tracklets.c.start,
     tracklets.c.end,
     tracklets.c.num_frames,
@@ -44,19 +45,25 @@ _RECORD = sa.select(
     tracklets.c.has_crops,
     tracklets.c.searchable,
     tracklets.c.media_version,
-).select_from(tracklets.join(sources))
+)
+"""What `record` makes a `TrackletRecord` of."""
 
 _VERSION = sa.select(tracklets.c.id, tracklets.c.media_version)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What is stored under a key; see `NewTracklet.extent` and `media.py`."""
+    """What is stored under a key; see `NewTracklet.extent` and `media.py`.
+
+    Attributes:
+        whole: False once retention has taken its crops or embeddings.
+    """
 
     id: int
     num_frames: int
     finished: bool
     media_version: int
+    whole: bool = True
 
 
 def chunks(ids: Iterable[int], size: int = PER_STATEMENT) -> list[list[int]]:
@@ -69,7 +76,8 @@ def keys(
     connection: sa.Connection, source_id: int, track_ids: Iterable[int] | None = None
 ) -> dict[Key, Stored]:
     """A source's stored tracklets by key; `track_ids` narrows it to some tracks."""
-    columns = (tracklets.c.id, tracklets.c.num_frames, tracklets.c.finished, tracklets.c.media_version)
+    whole = sa.and_(tracklets.c.has_crops, tracklets.c.searchable).label("whole")
+    columns = (tracklets.c.id, tracklets.c.num_frames, tracklets.c.finished, tracklets.c.media_version, whole)
     statement = sa.select(tracklets.c.track_id, tracklets.c.first_frame, *columns).where(
         tracklets.c.source_id == source_id
     )
@@ -78,7 +86,11 @@ def keys(
         if track_ids is None
         else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
     )
-    return {(row[0], row[1]): Stored(*row[2:]) for each in narrowed for row in connection.execute(each)}
+    return {
+        (row[0], row[1]): Stored(*row[2:6], bool(row[6]))
+        for each in narrowed
+        for row in connection.execute(each)
+    }
 
 
 def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:
@@ -86,9 +98,10 @@ def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> 
     track_id, first_frame = tracklet.key
     camera = sa.select(sources.c.camera).where(sources.c.id == source_id).scalar_subquery()
     place = {"source_id": source_id, "camera": camera, "track_id": track_id, "first_frame": first_frame}
-    tracklet_id = connection.execute(
-        sa.insert(tracklets).values(**place, **_values(tracklet)).returning(tracklets.c.id)
-    ).scalar_one()
+    values = _values(tracklet)
+    added = sa.insert(tracklets).values(**place, **values)
+    tracklet_id, name = connection.execute(added.returning(tracklets.c.id, tracklets.c.camera)).one()
+    hours.add(connection, name, values["start"], values["end"])
     packed = encoding.pack_trajectory(tracklet.trajectory())
     connection.execute(sa.insert(trajectories), {"tracklet_id": tracklet_id, "packed": packed})
     return int(tracklet_id)
@@ -98,7 +111,10 @@ def replace(connection: sa.Connection, tracklet_id: int, tracklet: NewTracklet, 
     """Puts more of the same tracklet in the place of what is stored; its embeddings go, of every model."""
     mine = tracklets.c.id == tracklet_id
     values = {**_values(tracklet), "media_version": media_version}
-    connection.execute(sa.update(tracklets).where(mine).values(**values))
+    hours.remove(connection, [tracklet_id])  # it may last longer now, and may have begun in another hour
+    changed = sa.update(tracklets).where(mine).values(**values).returning(tracklets.c.camera)
+    camera = connection.execute(changed).scalar_one()
+    hours.add(connection, camera, values["start"], values["end"])
     packed = encoding.pack_trajectory(tracklet.trajectory())
     mine = trajectories.c.tracklet_id == tracklet_id
     connection.execute(sa.update(trajectories).where(mine).values(packed=packed))
@@ -130,54 +146,40 @@ def _values(tracklet: NewTracklet) -> dict[str, Any]:
     }
 
 
-def conditions(filter: GalleryFilter) -> list[sa.ColumnElement[bool]]:
-    """`filter` as SQL over tracklets."""
-    wanted: list[sa.ColumnElement[bool]] = []
-    if filter.cameras:
-        wanted.append(tracklets.c.camera.in_(sorted(filter.cameras)))
-    if filter.exclude_cameras:
-        wanted.append(tracklets.c.camera.not_in(sorted(filter.exclude_cameras)))
-    if filter.start is not None:
-        wanted.append(tracklets.c.end >= filter.start)
-    if filter.end is not None:
-        wanted.append(tracklets.c.start <= filter.end)
-    if filter.min_quality > 0.0:
-        wanted.append(tracklets.c.quality >= filter.min_quality)
-    if filter.exclude_span is not None:
-        camera, start, end = filter.exclude_span
-        inside = sa.and_(tracklets.c.camera == camera, tracklets.c.end >= start, tracklets.c.start <= end)
-        wanted.append(sa.not_(inside))
-    return wanted
-
-
-def page(
-    connection: sa.Connection,
-    thumbnail: ThumbnailPath,
-    filter: GalleryFilter,
-    after: tuple[float, int] | None,
-    limit: int,
-) -> list[TrackletRecord]:
-    """Up to `limit` matching tracklets ordered by (start, id), behind the place `after` in that order."""
-    statement = _RECORD.where(*conditions(filter)).order_by(tracklets.c.start, tracklets.c.id).limit(limit)
-    if after is not None:
-        statement = statement.where(sa.tuple_(tracklets.c.start, tracklets.c.id) > sa.tuple_(*after))
-    return [_record(row, thumbnail) for row in connection.execute(statement)]
-
-
 def records(
     connection: sa.Connection, thumbnail: ThumbnailPath, ids: Iterable[int]
 ) -> dict[int, TrackletRecord]:
     """The tracklets among `ids` that exist."""
     found = {}
     for some in chunks(ids):
-        for row in connection.execute(_RECORD.where(tracklets.c.id.in_(some))):
-            found[row.id] = _record(row, thumbnail)
+        for row in connection.execute(RECORD.where(tracklets.c.id.in_(some))):
+            found[row.id] = record(row, thumbnail)
     return found
 
 
+def arrived(
+    connection: sa.Connection, after_id: int | None, cameras: Iterable[str] | None
+) -> tuple[int, int]:
+    """The newest id, and how many rows came in behind `after_id`; see `Gallery.arrived`."""
+    newest = int(connection.scalar(sa.select(sa.func.max(tracklets.c.id))) or 0)
+    if after_id is None or newest <= after_id:
+        return max(newest, after_id or 0), 0
+    statement = sa.select(sa.func.count()).select_from(tracklets).where(tracklets.c.id > after_id)
+    if cameras is not None:
+        statement = statement.where(tracklets.c.camera.in_(sorted(cameras)))
+    return newest, int(connection.execute(statement).scalar_one())
+
+
 def crops(connection: sa.Connection, tracklet_id: int) -> tuple[int, Int32Array]:
-    """Media version, and (K,) bytes of each crop."""
-    row = _one(connection, tracklet_id, sa.select(tracklets.c.media_version, tracklets.c.crop_lengths))
+    """Media version, and (K,) bytes of each crop.
+
+    Raises:
+        CropsExpired: Retention has taken them.
+    """
+    columns = (tracklets.c.media_version, tracklets.c.crop_lengths, tracklets.c.has_crops)
+    row = _one(connection, tracklet_id, sa.select(*columns))
+    if not row[2]:
+        raise CropsExpired(f"the pictures of tracklet {tracklet_id} are deleted: their retention is over")
     return row[0], encoding.unpack_ints(row[1])
 
 
@@ -192,11 +194,13 @@ def trajectory(connection: sa.Connection, tracklet_id: int) -> Trajectory:
     return encoding.unpack_trajectory(_one(connection, tracklet_id, statement)[0])
 
 
-def media_versions(connection: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
-    """The media version of those of `ids` that have a row."""
+def media_versions(
+    connection: sa.Connection, ids: Iterable[int], *more: sa.ColumnElement[bool]
+) -> dict[int, int]:
+    """The media version of those of `ids` that have a row, and of which `more` holds."""
     found: dict[int, int] = {}
     for some in chunks(ids):
-        rows = connection.execute(_VERSION.where(tracklets.c.id.in_(some)))
+        rows = connection.execute(_VERSION.where(tracklets.c.id.in_(some), *more))
         found.update((row[0], row[1]) for row in rows)
     return found
 
@@ -211,29 +215,36 @@ def num_frames(connection: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
 
 
 def between(connection: sa.Connection, shelf: range) -> dict[int, int]:
-    """The media versions of the rows within a range of ids."""
-    inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop)
+    """The media versions of the rows within a range of ids that have crops."""
+    inside = sa.and_(tracklets.c.id >= shelf.start, tracklets.c.id < shelf.stop, tracklets.c.has_crops)
     return {row[0]: row[1] for row in connection.execute(_VERSION.where(inside))}
 
 
 def all_media_versions(connection: sa.Connection) -> Iterator[tuple[int, int]]:
-    """(id, media version) of every row, by rising id, streamed."""
-    statement = _VERSION.order_by(tracklets.c.id)
+    """(id, media version) of every row that has crops, by rising id, streamed."""
+    statement = _VERSION.where(tracklets.c.has_crops).order_by(tracklets.c.id)
     for row in connection.execute(statement, execution_options={"yield_per": 10_000}):
         yield row[0], row[1]
 
 
 def oldest(
-    connection: sa.Connection, limit: int, before: float | None, cameras: Iterable[str] | None
-) -> list[int]:
-    """Finished tracklets by (end, id); see `Gallery.oldest_tracklets`."""
-    statement = sa.select(tracklets.c.id).where(tracklets.c.finished)
+    connection: sa.Connection,
+    limit: int,
+    before: float | None,
+    cameras: Iterable[str] | None,
+    after: tuple[float, int] | None = None,
+) -> list[tuple[float, int]]:
+    """(end, id) of finished tracklets in that order, behind `after` in it; see `Gallery.oldest_tracklets`."""
+    statement = sa.select(tracklets.c.end, tracklets.c.id).where(tracklets.c.finished)
     if before is not None:
         statement = statement.where(tracklets.c.end < before)
+    if after is not None:
+        statement = statement.where(sa.tuple_(tracklets.c.end, tracklets.c.id) > sa.tuple_(*after))
     if cameras is not None:
         of_cameras = sa.select(sources.c.id).where(sources.c.camera.in_(sorted(cameras)))
         statement = statement.where(tracklets.c.source_id.in_(of_cameras))
-    return list(connection.scalars(statement.order_by(tracklets.c.end, tracklets.c.id).limit(limit)))
+    rows = connection.execute(statement.order_by(tracklets.c.end, tracklets.c.id).limit(limit))
+    return [(row[0], row[1]) for row in rows]
 
 
 def of_source(connection: sa.Connection, source_id: int) -> list[int]:
@@ -245,6 +256,7 @@ def delete(connection: sa.Connection, ids: Sequence[int]) -> int:
     """Deletes rows with their trajectories and all embeddings; returns how many there were."""
     deleted = 0
     for some in chunks(ids):
+        hours.remove(connection, some)
         deleted += connection.execute(sa.delete(tracklets).where(tracklets.c.id.in_(some))).rowcount
     if deleted:
         bump_revision(connection)
@@ -260,13 +272,13 @@ def counts(connection: sa.Connection) -> dict[str, int]:
     """How much the gallery holds; embeddings are those of the current generation."""
     current = sa.select(generations.c.id).where(generations.c.status == "current").scalar_subquery()
     statements = {
-        "tracklets": sa.select(sa.func.count()).select_from(tracklets),
         "sources": sa.select(sa.func.count()).select_from(sources),
         "cameras": sa.select(sa.func.count(sources.c.camera.distinct())),
         "embeddings": sa.select(sa.func.count(embeddings.c.seq)).where(embeddings.c.generation_id == current),
         "generations": sa.select(sa.func.count()).select_from(generations),
     }
-    return {name: connection.execute(statement).scalar_one() for name, statement in statements.items()}
+    found = {name: connection.execute(statement).scalar_one() for name, statement in statements.items()}
+    return {"tracklets": hours.total(connection), **found}
 
 
 def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> AnyRow:
@@ -276,7 +288,8 @@ def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> A
     return row
 
 
-def _record(row: AnyRow, thumbnail: ThumbnailPath) -> TrackletRecord:
+def record(row: AnyRow, thumbnail: ThumbnailPath) -> TrackletRecord:
+    """A row of `RECORD`."""
     values = dict(row._mapping)
     version = values.pop("media_version")
     return TrackletRecord(**values, thumbnail=thumbnail(row.id, version))

@@ -22,6 +22,7 @@ from painted import BLUE, RED
 from rtsp_server import Mount, RtspServer, free_port
 
 from pipeline import plugins
+from pipeline.crops import decode_jpeg
 from pipeline.live.run import Run
 from pipeline.live.settings import load_run_config
 from storage.errors import DatabaseUnavailable
@@ -267,6 +268,18 @@ def test_zones_and_rate_hold_for_recordings_too(tmp_path: Path, start: Start) ->
     with Gallery.open(tmp_path / "g") as gallery:
         boxes = {record.camera: gallery.trajectory(record.id).xyxy for record in gallery.tracklets()}
         frames = {record.camera: record.num_frames for record in gallery.tracklets()}
+        assert {s.camera: s.masked for s in gallery.sources()} == {
+            "masked": True,
+            "inside": False,
+            "slow": False,
+        }
+        assert {view.camera: view.state for view in gallery.camera_views()} == dict.fromkeys(
+            looks, "recorded"
+        )
+        shown = {name: decode_jpeg(gallery.camera_frame(name) or b"") for name in looks}
+    assert shown["masked"] is not None
+    assert shown["inside"] is not None
+    assert shown["masked"][:, :150].max() < 16 < shown["inside"][:, :150].min()
     assert boxes["masked"][:, 0].min() >= 159
     assert ((boxes["inside"][:, 0] + boxes["inside"][:, 2]) / 2).max() <= 160
     assert WALK // 2 - 4 <= frames["slow"] <= WALK // 2

@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, Scene, make_scene, paint, write_video
 
+from pipeline import plugins
 from pipeline.config import Config, load_config
+from pipeline.crops import decode_jpeg
 from pipeline.hooks import Hooks, SourceProgress
-from pipeline.ingest import IngestSummary, SourceError, ingest
+from pipeline.ingest import IngestSummary, SourceError, begin_sources, ingest, open_sources
 from pipeline.types import Detections, Frame
 from pipeline.video import SourceSpec, VideoSourceError
+from pipeline.zones import Zones
 from storage.errors import GalleryError
 from storage.gallery import Gallery
 
@@ -92,6 +95,34 @@ def test_every_person_becomes_one_tracklet_with_the_right_frames(tmp_path: Path)
         assert source.status == "complete"
         assert source.counts["frames"] == 50
     assert not list((tmp_path / "g").rglob("*.boxes"))
+
+
+def test_a_recording_that_is_done_is_shown_by_its_last_picture(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path, "a", CROWD, 50)
+    run(tmp_path / "g", [spec(scene)], settings(scene.boxes))
+    with Gallery.open(tmp_path / "g", read_only=True) as gallery:
+        (view,) = gallery.camera_views()
+        assert (view.camera, view.state, view.detail) == ("cam", "recorded", "")
+        assert view.frame_time == pytest.approx(1004.9)
+        assert view.per_hour == (*[0] * 23, 3)
+        shown = decode_jpeg(gallery.camera_frame("cam") or b"")
+    assert shown is not None
+    painted = paint(CROWD, 49, 320, 192)
+    assert np.abs(shown.astype(int) - painted).mean() < 8
+    assert np.abs(shown.astype(int) - paint(CROWD, 0, 320, 192)).mean() > 8
+
+
+def test_a_source_knows_whether_it_is_masked(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path, "a", CROWD, 20)
+    config = settings(scene.boxes)
+    detector = plugins.build("detectors", config.detector)
+    corner = Zones(None, [[(0.0, 0.0), (0.1, 0.0), (0.0, 0.1)]])
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        for zones, masked in (({}, False), ({"cam": corner}, True), ({"cam": corner}, True), ({}, False)):
+            sources = open_sources([spec(scene)], config)
+            (begun,), _ = begin_sources(gallery, sources, detector, config, Hooks(), zones)
+            assert begun.record.masked == gallery.sources()[0].masked == masked
+            begun.close()
 
 
 def test_several_cameras_in_one_run_equal_one_run_each(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pipeline.plugins import PluginSettings
 from pipeline.query import query_by_tracklet, search
 from pipeline.reindex import ReindexError, reindex
 from pipeline.video import SourceSpec
+from storage.database import retention
 from storage.errors import GalleryError
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
@@ -174,6 +175,25 @@ embedder.embed = slow
 with Gallery.open(Path({folder!r})) as gallery:
     library.reindex(gallery, embedder, BatchSettings())
 """
+
+
+def test_what_retention_has_taken_is_not_made_again(folder: Path) -> None:
+    """Without crops it cannot be embedded; without embeddings it should not be, and is not missed."""
+    with Gallery.open(folder) as gallery:
+        ids = [record.id for record in gallery.tracklets()]
+        with gallery._database.writing() as connection:
+            retention.take(connection, "crops", ids[:1])
+            retention.take(connection, "embeddings", ids[1:3])
+        assert [row["missing"] for row in library.status(gallery)] == [0]
+        answer = search(gallery, query_by_tracklet(gallery, ids[0]), 5, GalleryFilter())
+        assert answer.query.crops == ()
+        with pytest.raises(GalleryError, match="cannot be searched for"):
+            query_by_tracklet(gallery, ids[1])
+        summary = reindex(gallery, stripes(3), BatchSettings())
+        assert (summary.tracklets, summary.embedded, summary.not_embeddable) == (5, 2, 1)
+        assert [row["missing"] for row in library.status(gallery)] == [0, 1]
+        hits = gallery.search(gallery.embedding(ids[4])[None], stripes(3).spec, 5)[0]
+        assert {hit.record.id for hit in hits} == set(ids[3:])
 
 
 def test_a_killed_reindex_goes_on_where_it_was(folder: Path) -> None:

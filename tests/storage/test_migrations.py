@@ -124,6 +124,8 @@ def test_a_gallery_of_the_first_schema_is_upgraded_with_all_it_holds(place: Plac
         place.open(read_only=True)
     with place.open() as gallery:
         assert [record.id for record in gallery.tracklets()] == ids
+        assert [camera.num_tracklets for camera in gallery.cameras()] == [4]
+        assert gallery.time_line().counts["door"].sum() == gallery.counts()["tracklets"] == 4
         for record in gallery.tracklets():
             assert record.finished
             assert gallery.crops(record.id) == list(tracklet(record.track_id).crops)

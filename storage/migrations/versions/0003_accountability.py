@@ -87,7 +87,9 @@ def _add_columns() -> None:
     op.execute(
         "UPDATE tracklets SET camera = (SELECT camera FROM sources WHERE sources.id = tracklets.source_id)"
     )
-    _index("tracklets", "camera", "start", "id")
+    op.drop_index("ix_tracklets_start_id", "tracklets")
+    _index("tracklets", "start", "id", "quality")
+    _index("tracklets", "camera", "start", "id", "quality")
 
 
 def _create_browsing() -> None:
@@ -99,6 +101,7 @@ def _create_browsing() -> None:
         _seconds("longest_s"),
         _primary("tracklet_hours", "camera", "hour"),
     )
+    _index("tracklet_hours", "camera", "longest_s")
     op.execute(
         "INSERT INTO tracklet_hours (camera, hour, num_tracklets, longest_s) "
         'SELECT camera, CAST(FLOOR(start / 3600) AS BIGINT), COUNT(*), MAX("end" - start) '
@@ -343,7 +346,9 @@ def downgrade() -> None:
         op.drop_table(table)
     if op.get_bind().dialect.name != "sqlite":
         op.execute("DROP FUNCTION audit_is_append_only()")
-    op.drop_index("ix_tracklets_camera_start_id", "tracklets")
+    op.drop_index("ix_tracklets_camera_start_id_quality", "tracklets")
+    op.drop_index("ix_tracklets_start_id_quality", "tracklets")
+    _index("tracklets", "start", "id")
     for table, column in (
         ("tracklets", "searchable"),
         ("tracklets", "has_crops"),

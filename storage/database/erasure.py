@@ -1,0 +1,197 @@
+"""Statements over the erasure of persons: what else shows them, and its deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.database import audit, camera_views, encoding, tracklets
+from storage.database.accountability import audit_crops, search_examples, searches
+from storage.database.accountability import decisions as decision_rows
+from storage.database.decisions import stands
+from storage.database.schema import camera_views as view_rows
+from storage.database.schema import embeddings, metadata
+from storage.database.schema import tracklets as tracklet_rows
+from storage.database.tracklets import chunks
+
+_Span = tuple[str, float, float]  # camera, start, end
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What an erasure is about.
+
+    Attributes:
+        ids: The tracklets, rising.
+        searches: Searches for the same person: uploads among their examples, and what the audit trail keeps
+            of their pictures, show that person.
+        uploads: Those examples.
+        left_empty: Those of the searches that keep no example.
+        spans: Camera, start and end of each tracklet: the camera's last frame may be of that time.
+    """
+
+    ids: tuple[int, ...]
+    searches: tuple[int, ...]
+    uploads: tuple[int, ...]
+    left_empty: tuple[int, ...]
+    spans: tuple[_Span, ...]
+
+
+def scope(connection: sa.Connection, ids: Iterable[int], also_searches: Iterable[int]) -> Scope:
+    """What shows the persons of some tracklets; ids that do not exist are left out."""
+    spans: dict[int, _Span] = {}
+    columns = (tracklet_rows.c.id, tracklet_rows.c.camera, tracklet_rows.c.start, tracklet_rows.c.end)
+    for some in chunks(ids):
+        rows = connection.execute(sa.select(*columns).where(tracklet_rows.c.id.in_(some)))
+        spans |= {row[0]: (row[1], row[2], row[3]) for row in rows}
+    concerned = _searches_for(connection, spans, also_searches)
+    uploads, kept = [], set()
+    for some in chunks(concerned):
+        wanted = sa.select(search_examples.c.search_id, search_examples.c.id, search_examples.c.tracklet_id)
+        for row in connection.execute(wanted.where(search_examples.c.search_id.in_(some))):
+            if row.tracklet_id is None:
+                uploads.append(row.id)
+            elif row.tracklet_id not in spans:
+                kept.add(row.search_id)
+    return Scope(
+        tuple(sorted(spans)),
+        tuple(sorted(concerned)),
+        tuple(sorted(uploads)),
+        tuple(sorted(concerned - kept)),
+        tuple(spans[number] for number in sorted(spans)),
+    )
+
+
+def _searches_for(connection: sa.Connection, ids: Collection[int], also_searches: Iterable[int]) -> set[int]:
+    """Searches with one of the tracklets as an example or decided to be the same, and those named."""
+    found: set[int] = set()
+    for some in chunks(also_searches):
+        found.update(connection.scalars(sa.select(searches.c.id).where(searches.c.id.in_(some))))
+    for some in chunks(ids):
+        shown = search_examples.c.tracklet_id.in_(some)
+        found.update(connection.scalars(sa.select(search_examples.c.search_id).where(shown)))
+        same = (decision_rows.c.tracklet_id.in_(some), decision_rows.c.verdict == "same", stands())
+        found.update(connection.scalars(sa.select(decision_rows.c.search_id).where(*same)))
+    return found
+
+
+def counts(connection: sa.Connection, scope: Scope) -> dict[str, int]:
+    """How many rows an erasure deletes, by table; frames of cameras among them."""
+    found = {"tracklets": len(scope.ids)}
+    for table in _referring():
+        found[table.name] = _count(connection, table, table.c.tracklet_id, scope.ids)
+    found["search_examples"] += len(scope.uploads)
+    found["searches"] = len(scope.left_empty)
+    found["audit_crops"] = len(set(_audit_crops(connection, scope, audit_crops.c.id)))
+    found["camera_frames"] = len(_frames(connection, scope))
+    decided: set[int] = set()
+    for column, numbers in (("tracklet_id", scope.ids), ("search_id", scope.left_empty)):
+        for some in chunks(numbers):
+            wanted = decision_rows.c[column].in_(some)
+            decided.update(connection.scalars(sa.select(decision_rows.c.id).where(wanted)))
+    found["decisions"] = len(decided)
+    return found
+
+
+def _referring() -> list[sa.Table]:
+    """Every table that names tracklets."""
+    return [table for table in metadata.sorted_tables if "tracklet_id" in table.c]
+
+
+def _count(connection: sa.Connection, table: sa.Table, column: sa.Column[Any], ids: Iterable[int]) -> int:
+    number = 0
+    for some in chunks(ids):
+        statement = sa.select(sa.func.count()).select_from(table).where(column.in_(some))
+        number += connection.execute(statement).scalar_one()
+    return number
+
+
+def pictures(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, bytes]]:
+    """Every JPEG file in the tables that an erasure deletes, and what to call it."""
+    for some in chunks(scope.uploads):
+        uploaded = search_examples.c.id.in_(some)
+        for row in connection.execute(sa.select(search_examples).where(uploaded)):
+            first = 0
+            for length in encoding.unpack_ints(row.crop_lengths or b"").tolist():
+                yield f"a picture of search {row.search_id}", row.crops[first : first + length]
+                first += length
+    for jpeg in _audit_crops(connection, scope, audit_crops.c.crop):
+        yield "a picture of the audit trail", jpeg
+    for camera, jpeg in _frames(connection, scope).items():
+        yield f"the last frame of camera {camera}", jpeg
+
+
+def uploaded_vectors(connection: sa.Connection, scope: Scope) -> Iterator[tuple[int, int, bytes]]:
+    """Search, generation and vector (float16) of every uploaded example that has one."""
+    columns = (search_examples.c.search_id, search_examples.c.generation_id, search_examples.c.vector)
+    for some in chunks(scope.uploads):
+        embedded = (search_examples.c.id.in_(some), search_examples.c.generation_id.is_not(None))
+        for row in connection.execute(sa.select(*columns).where(*embedded)):
+            if row[2] is not None:
+                yield row[0], row[1], row[2]
+
+
+def _audit_crops(connection: sa.Connection, scope: Scope, column: sa.Column[Any]) -> Iterator[Any]:
+    for name, ids in (("tracklet_id", scope.ids), ("search_id", scope.searches)):
+        for some in chunks(ids):
+            yield from connection.scalars(sa.select(column).where(audit_crops.c[name].in_(some)))
+
+
+def _frames(connection: sa.Connection, scope: Scope) -> dict[str, bytes]:
+    """By camera, the last frames of a time at which an erased tracklet was seen there."""
+    rows = connection.execute(sa.select(view_rows).where(view_rows.c.frame.is_not(None)))
+    taken = {row.camera: (row.frame_time, row.frame) for row in rows if row.frame_time is not None}
+    return {
+        camera: taken[camera][1]
+        for camera, start, end in scope.spans
+        if camera in taken and start <= taken[camera][0] <= end
+    }
+
+
+def embeddings_of(connection: sa.Connection, ids: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
+    """Tracklet, generation and vector (float16) of every embedding of some tracklets."""
+    columns = (embeddings.c.tracklet_id, embeddings.c.generation_id, embeddings.c.vector)
+    for some in chunks(ids):
+        for row in connection.execute(sa.select(*columns).where(embeddings.c.tracklet_id.in_(some))):
+            yield row[0], row[1], row[2]
+
+
+def delete(connection: sa.Connection, scope: Scope) -> None:
+    """Deletes all that an erasure is about."""
+    audit.erase_crops(connection, scope.ids, scope.searches)
+    for camera, start, end in scope.spans:
+        camera_views.forget_frames(connection, camera, start, end)
+    for some in chunks(scope.uploads):
+        connection.execute(sa.delete(search_examples).where(search_examples.c.id.in_(some)))
+    for some in chunks(scope.left_empty):
+        connection.execute(sa.delete(searches).where(searches.c.id.in_(some)))
+    tracklets.delete(connection, scope.ids)
+
+
+def remains(connection: sa.Connection, scope: Scope) -> list[str]:
+    """Rows of any table that still refer to what was erased, in words."""
+    gone: list[tuple[sa.Table, sa.Column[Any], tuple[int, ...]]] = [
+        (tracklet_rows, tracklet_rows.c.id, scope.ids),
+        (searches, searches.c.id, scope.left_empty),
+        (search_examples, search_examples.c.id, scope.uploads),
+        (audit_crops, audit_crops.c.search_id, scope.searches),
+    ]
+    gone += [(table, table.c.tracklet_id, scope.ids) for table in _referring()]
+    gone += [(t, t.c.search_id, scope.left_empty) for t in metadata.sorted_tables if "search_id" in t.c]
+    found = []
+    for table, column, ids in gone:
+        number = _count(connection, table, column, ids)
+        if number:
+            found.append(f"{number} rows of the table {table.name} have a {column.name} that was erased")
+    return found
+
+
+def has_vector_with(connection: sa.Connection, piece: bytes) -> bool:
+    """Whether a stored embedding holds those bytes; reads every embedding."""
+    sqlite = connection.dialect.name == "sqlite"
+    find = sa.func.instr if sqlite else sa.func.pg_catalog.position
+    holds = find(embeddings.c.vector, piece) > 0
+    return connection.scalar(sa.select(embeddings.c.seq).where(holds).limit(1)) is not None
