@@ -127,7 +127,8 @@ def rank(
 
 def wanted_direction(positives: Embedding) -> Embedding:
     """(D,) unit vector: the mean of (P, D) unit vectors that show the person."""
-    return unit(positives.mean(axis=0)[None])[0]
+    direction: Embedding = unit(positives.mean(axis=0)[None])[0]
+    return direction
 
 
 def ranking_direction(
@@ -145,7 +146,8 @@ def ranking_direction(
     direction = wanted_direction(positives)
     if not len(rejected):
         return direction
-    return unit((direction - np.float32(weight) * rejected.mean(axis=0))[None])[0]
+    turned: Embedding = unit((direction - np.float32(weight) * rejected.mean(axis=0))[None])[0]
+    return turned
 
 
 def narrowed(one: GalleryFilter, other: GalleryFilter) -> GalleryFilter | None:
