@@ -16,7 +16,7 @@ from pipeline.hooks import Hooks
 from pipeline.thresholds import threshold_of
 from storage.audit_records import AuditCrop
 from storage.case_records import NewExample, SearchRecord
-from storage.errors import GalleryDamaged, SearchNotFound
+from storage.errors import CropsExpired, GalleryDamaged, SearchNotFound
 from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
 from web import resources
@@ -364,7 +364,7 @@ def _note_search(
     crops = []
     for each in examples:
         if each.tracklet_id is not None:
-            with suppress(GalleryDamaged):  # retention may have taken the picture
+            with suppress(CropsExpired, GalleryDamaged):  # retention may have taken the picture
                 crops.append(AuditCrop(services.gallery.thumbnail(each.tracklet_id), each.tracklet_id))
         else:
             crops.append(AuditCrop(each.crops[len(each.crops) // 2], None))
