@@ -168,8 +168,8 @@ def _thousands(number: int) -> str:
 def _subject_words(value: Any) -> str:
     """A JSON value in words."""
     match value:
-        case None | [] | {} | "":
-            return "none"
+        case None:
+            return "not set"
         case bool():
             return "yes" if value else "no"
         case float():
@@ -178,8 +178,8 @@ def _subject_words(value: Any) -> str:
             kept = {name: each for name, each in value.items() if each not in (None, [], {}, "")}
             return ", ".join(f"{name} {_subject_words(each)}" for name, each in kept.items()) or "none"
         case list():
-            return "; ".join(_subject_words(each) for each in value)
-    return str(value)
+            return "; ".join(_subject_words(each) for each in value) or "none"
+    return str(value) or "none"
 
 
 def _example_words(description: dict[str, Any]) -> str:
