@@ -222,7 +222,7 @@ def main() -> None:
     everybody = np.random.default_rng(1).permutation(np.unique(people.pids))
     choose, report = np.array_split(everybody, 2)
     print(f"{people.spec}: {len(people.pids)} tracklets of {len(everybody)} people\n")
-    weights = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+    weights = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
     print("Half that chooses:\n")
     feedback_table(
         people,
