@@ -138,6 +138,13 @@ def test_a_full_disk() -> None:
             assert gallery.counts()["tracklets"] == len(records) + 1
 
 
+@pytest.mark.parametrize("size", ["200k", "1000k", "1200k"])
+def test_a_disk_too_small_for_a_new_gallery_is_full(size: str) -> None:
+    """With 1200k the tables fit into the log, and the log not into the file."""
+    with small_disk(size) as disk, pytest.raises(GalleryFull, match=r"no space left.*gallery"):
+        Gallery.open(disk / "gallery", create=True)
+
+
 def test_a_disk_that_the_database_fills() -> None:
     """The write-ahead log is what meets the end."""
     with small_disk("1800k") as disk:
