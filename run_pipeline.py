@@ -44,6 +44,7 @@ from pipeline.watch_commands import app as watch_app
 from storage.gallery import Gallery
 from synthetic.commands import app as synthesize_app
 from training.commands import train
+from web.commands import serve
 from web.user_commands import app as user_app
 
 app = typer.Typer(
@@ -59,9 +60,9 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.add_typer(synthesize_app, name="synthesize")
 app.add_typer(watch_app, name="watch")
+app.add_typer(case_app, name="case")
 app.add_typer(audit_app, name="audit")
 app.add_typer(user_app, name="user")
-app.add_typer(case_app, name="case")
 app.command()(alerts)
 app.add_typer(retention_app, name="retention")
 app.command()(erase)
@@ -70,6 +71,7 @@ app.command()(adapt)
 app.command()(evaluate)
 app.command()(train)
 app.command("run")(run_cameras)
+app.command()(serve)
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _GO_ON = "interrupted; run the same command again to go on"

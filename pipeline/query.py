@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline import plugins
 from pipeline.config import Config
-from pipeline.crops import encode_jpeg
+from pipeline.crops import encode_jpeg, evenly
 from pipeline.embedding import (
     Embedder,
     Embedding,
@@ -24,23 +23,15 @@ from pipeline.embedding import (
     unit,
 )
 from pipeline.hooks import Hooks
-from pipeline.source_run import Detector, Tracker
-from pipeline.types import CLIP_LENGTH, Detections, Frame, Image, box_iou, clip_to_frame
-from pipeline.video import Source, SourceSpec, open_source, read_image
+from pipeline.pointing import Box, QueryError, cut, cut_people, follow_person
+from pipeline.types import Frame, Image
+from pipeline.video import SourceSpec, open_source, read_image
 from storage.errors import CropsExpired, GalleryDamaged
 from storage.gallery import Gallery
-from storage.records import EmbedderSpec, GalleryFilter, Hit
-
-Box = tuple[float, float, float, float]
+from storage.records import EmbedderSpec, GalleryFilter, Hit, SourceRecord
 
 TRACK_S = 4.0  # how far a person is followed forward and back from the moment that was pointed at
-SAME_PERSON_IOU = 0.3  # a detection that overlaps the user's box by this much is the person meant
-MIN_SIDE_PX = 8  # of the picture of a person: with less, anybody is as similar as anybody else
-PERSON_SHAPE = (1.5, 4.5)  # height / width of a picture that is taken for a crop of one person
-
-
-class QueryError(ValueError):
-    """A query that cannot be answered as it was put; the message says what to change."""
+_SHOWN = 8  # pictures of the person that an answer shows
 
 
 @dataclass(frozen=True)
@@ -129,60 +120,57 @@ def query_by_tracklet(gallery: Gallery, tracklet_id: int) -> Query:
 
 
 def query_by_images(paths: Sequence[Path], boxes: Sequence[Box], embedder: Embedder, config: Config) -> Query:
-    """Pictures of one person as the query: the mean of their embeddings.
+    """Picture files of one person as the query.
 
     Args:
         paths: one or more picture files.
-        boxes: none, or one for each picture. Without a box, a picture of a person's proportions is taken
-            whole; in any other exactly one person must be detected.
+        boxes: none, or one for each picture.
+        embedder, config: as `query_by_pictures` has them.
+
+    Raises:
+        QueryError: a picture cannot be read, or it is not clear who in it is meant.
+    """
+    return query_by_pictures(read_pictures(paths, boxes), embedder, config, [str(path) for path in paths])
+
+
+def query_by_pictures(
+    pictures: Sequence[tuple[Image, Box | None]], embedder: Embedder, config: Config, names: Sequence[str]
+) -> Query:
+    """Pictures of one person as the query: the mean of their embeddings.
+
+    Args:
+        pictures: RGB pictures, each with the person's box or None, as `cut_people` takes them.
         embedder: the model of the gallery.
         config: names the detector, which is loaded only when it is needed.
+        names: what messages and the query's description call the pictures.
+
+    Raises:
+        QueryError: it is not clear who in a picture is meant (`UnclearPerson`), or nothing can be embedded.
     """
-    crops, used = person_crops(paths, boxes, config)
+    crops, used = cut_people(pictures, names, config)
     rows = [
         row
         for row in embed_images(embedder, [[crop] for crop in crops], config.batch.clips)
         if row is not None
     ]
     if not rows:
-        raise QueryError(f"{embedder.spec.name} gives no embedding of {', '.join(map(str, paths))}")
+        raise QueryError(f"{embedder.spec.name} gives no embedding of {', '.join(names)}")
     embedding = unit(np.mean(rows, axis=0)[None])[0]
-    description = {
-        "images": [str(path) for path in paths],
-        "boxes": [list(box) if box else None for box in used],
-    }
+    description = {"images": list(names), "boxes": [list(box) if box else None for box in used]}
     return Query("image", description, embedding, tuple(encode_jpeg(crop, 92) for crop in crops))
 
 
-def person_crops(
-    paths: Sequence[Path], boxes: Sequence[Box], config: Config
-) -> tuple[list[Image], list[Box | None]]:
-    """The person of each picture, cut out; and the boxes that were cut, None for a whole picture.
-
-    Args:
-        paths, boxes, config: as `query_by_images` has them.
+def read_pictures(paths: Sequence[Path], boxes: Sequence[Box]) -> list[tuple[Image, Box | None]]:
+    """Picture files as `query_by_pictures` takes them.
 
     Raises:
-        QueryError: a picture cannot be read, or it is not clear who in it is meant.
+        QueryError: there are as many boxes as neither none nor pictures, or a file cannot be read.
     """
-    if not paths:
-        raise QueryError("a query by pictures needs at least one picture")
     if boxes and len(boxes) != len(paths):
         raise QueryError(
             f"{len(paths)} pictures and {len(boxes)} boxes: give one --box for each picture, or none"
         )
-    images = [_read(path) for path in paths]
-    detector: Detector | None = None
-    crops: list[Image] = []
-    used: list[Box | None] = []
-    for i, (path, image) in enumerate(zip(paths, images, strict=True)):
-        box = boxes[i] if boxes else None
-        if box is None and not _is_person_shaped(image):
-            detector = detector or plugins.build("detectors", config.detector)
-            box = _only_person(image, path, detector)
-        crops.append(_cut(image, box or (0, 0, image.shape[1], image.shape[0]), str(path)))
-        used.append(box)
-    return crops, used
+    return [(_read(path), boxes[i] if boxes else None) for i, path in enumerate(paths)]
 
 
 def query_by_video(
@@ -193,116 +181,87 @@ def query_by_video(
     embedder: Embedder,
     config: Config,
     hooks: Hooks | None = None,
+    name: str | None = None,
 ) -> Query:
-    """A box in a video at a time as the query: the person is tracked forward and back from there.
+    """A box in a video file at a time as the query.
 
     Args:
         gallery: tells whether this recording is one of its sources, and so the query's camera and time.
         path: video file.
         at_s: seconds from the start of the video.
-        box: xyxy in pixels of the frame shown then.
-        embedder: the model of the gallery.
-        config: names detector and tracker.
-        hooks: told about progress.
+        box, embedder, config, hooks: as `query_by_frames` has them.
+        name: what messages and the query's description call the video; by default its path.
+
+    Raises:
+        QueryError: the time is outside the video, or the box outside the picture.
+        VideoSourceError: the file cannot be read.
     """
-    hooks = hooks or Hooks()
+    name = name or str(path)
     source = open_source(SourceSpec("query", str(path)), config.video)
     if not (math.isfinite(at_s) and 0 <= at_s <= (source.duration_s or at_s)):
         length = f", which is {source.duration_s:.1f} s long" if source.duration_s else ""
-        raise QueryError(f"--at {at_s:g} is outside {path}{length}")
-    detector: Detector = plugins.build("detectors", config.detector)
+        raise QueryError(f"--at {at_s:g} is outside {name}{length}")
     frames = list(source.frames(max(0.0, at_s - TRACK_S), at_s + TRACK_S))
+    known = next((s for s in gallery.sources() if s.fingerprint == source.fingerprint), None)
+    return query_by_frames(
+        frames, at_s, box, embedder, config,
+        name=name, frame_rate=source.analysed_rate, start=source.start, known=known, hooks=hooks,
+    )  # fmt: skip
+
+
+def query_by_frames(
+    frames: Sequence[Frame],
+    at_s: float,
+    box: Box,
+    embedder: Embedder,
+    config: Config,
+    *,
+    name: str,
+    frame_rate: float,
+    start: float = 0.0,
+    known: SourceRecord | None = None,
+    hooks: Hooks | None = None,
+) -> Query:
+    """A box in one of several frames as the query: the person is tracked forward and back from there.
+
+    Args:
+        frames: of one clip, in order of time, from about `TRACK_S` before the moment to as much after it.
+        at_s: the moment, seconds from the start of the clip; the frame next to it is taken.
+        box: xyxy in pixels of the frame shown then.
+        embedder: the model of the gallery.
+        config: names detector and tracker.
+        name: what messages and the query's description call the clip.
+        frame_rate: frames a second.
+        start: time stamp of the clip's start.
+        known: the gallery's source that the clip is of.
+        hooks: told about progress.
+
+    Raises:
+        QueryError: there is no frame, the box is outside it or too small, or it gives no embedding.
+    """
+    hooks = hooks or Hooks()
     if not frames:
-        raise QueryError(f"{path} has no frame near {at_s:g} s")
-    moments = [frame.timestamp - source.start for frame in frames]
+        raise QueryError(f"{name} has no frame near {at_s:g} s")
+    moments = [frame.timestamp - start for frame in frames]
     middle = int(np.argmin(np.abs(np.array(moments) - at_s)))
-    _cut(frames[middle].image, box, str(path))  # refuses what is no person at all before the work begins
-    pointed = _pointed_at(frames[middle], box, detector.detect(frames[middle : middle + 1])[0], hooks)
-    forward = _follow(frames[middle:], pointed, detector, config, source, hooks)
-    back = _follow(frames[middle::-1], pointed, detector, config, source, hooks)
-    track = back[:0:-1] + forward  # the pointed-at frame is in both
-    # A person who leaves the picture ends as a sliver at its border.
-    track = [seen for seen in track if min(seen[1][2:] - seen[1][:2]) >= MIN_SIDE_PX] or track[
-        len(back) - 1 :
-    ][:1]
-    if len(track) < CLIP_LENGTH:
-        hooks.on_note(
-            f"the person could be followed for {len(track)} frames only; a full clip has {CLIP_LENGTH}: "
-            "draw the box closely around the person, or choose another moment"
-        )
-    crops = [_cut(frame.image, tuple(found.tolist()), str(path)) for frame, found in track]
+    cut(frames[middle].image, box, name)  # refuses what is no person at all before the work begins
+    track = follow_person(frames, middle, box, frame_rate, config, hooks)
+    crops = [cut(frame.image, tuple(found.tolist()), name) for frame, found in track]
     embedding = embed_images(embedder, [crops], config.batch.clips)[0]
     if embedding is None:
-        raise QueryError(f"{embedder.spec.name} gives no embedding of the box in {path}")
-    known = next((s for s in gallery.sources() if s.fingerprint == source.fingerprint), None)
-    first, last = track[0][0].timestamp - source.start, track[-1][0].timestamp - source.start
+        raise QueryError(f"{embedder.spec.name} gives no embedding of the box in {name}")
+    first, last = track[0][0].timestamp - start, track[-1][0].timestamp - start
     span = (known.camera, known.start + first, known.start + last) if known else None
     description = {
-        "video": str(path),
+        "video": name,
         "at": at_s,
         "box": list(box),
         "camera": known.camera if known else None,
         "followed_s": [round(first, 3), round(last, 3)],
         "frames": len(track),
     }
-    return Query(
-        "video", description, embedding, tuple(encode_jpeg(crop, 92) for crop in _spread(crops)), span
-    )
-
-
-def _follow(
-    frames: Sequence[Frame],
-    pointed: Detections,
-    detector: Detector,
-    config: Config,
-    source: Source,
-    hooks: Hooks,
-) -> list[tuple[Frame, npt.NDArray[np.float32]]]:
-    """The boxes of the track that begins at the last of `pointed` in the first frame, until it is lost."""
-    tracker: Tracker = plugins.build("trackers", config.tracker, frame_rate=source.analysed_rate)
-    wanted = int(tracker.update(frames[0], pointed)[-1])
-    track = [(frames[0], pointed.xyxy[-1])]
-    for first in range(1, len(frames), config.batch.frames):
-        batch = frames[first : first + config.batch.frames]
-        for frame, detections in zip(batch, detector.detect(batch), strict=True):
-            ids = tracker.update(frame, detections)
-            if wanted not in tracker.alive():
-                return track
-            for position in np.flatnonzero(ids == wanted):
-                track.append((frame, detections.xyxy[position]))
-        hooks.on_step("following the person", min(first + len(batch), len(frames)), len(frames))
-    return track
-
-
-def _pointed_at(frame: Frame, box: Box, detections: Detections, hooks: Hooks) -> Detections:
-    """The detections, the person meant last and at full confidence: the detector's box if it has one."""
-    height, width = frame.image.shape[:2]
-    given = clip_to_frame(Detections(np.array([box], np.float32), np.ones(1, np.float32)), width, height)
-    if len(given) == 0:
-        raise QueryError(f"the box {_text(box)} is outside the frame of {width}x{height} pixels")
-    overlap = box_iou(given.xyxy, detections.xyxy)[0]
-    best = int(np.argmax(overlap)) if len(overlap) else -1
-    if best >= 0 and overlap[best] >= SAME_PERSON_IOU:
-        meant, others = detections.xyxy[best], np.delete(np.arange(len(detections)), best)
-    else:
-        meant, others = given.xyxy[0], np.arange(len(detections))
-        hooks.on_note(f"no person is detected at the box {_text(box)}; it is taken as it is")
-    return Detections(
-        np.concatenate([detections.xyxy[others], meant[None]]).astype(np.float32),
-        np.concatenate([detections.confidence[others], np.ones(1, np.float32)]).astype(np.float32),
-    )
-
-
-def _only_person(image: Image, path: Path, detector: Detector) -> Box:
-    found = detector.detect([Frame("query", 0, 0.0, image)])[0]
-    sure = found.xyxy[found.confidence >= 0.4]
-    if len(sure) == 0:
-        raise QueryError(f"no person is found in {path}; point at one with --box x1,y1,x2,y2")
-    if len(sure) > 1:
-        boxes = "; ".join(_text(box) for box in sure.round().tolist())
-        raise QueryError(f"{len(sure)} persons are in {path}; choose one with --box: {boxes}")
-    left, top, right, bottom = (float(value) for value in sure[0])
-    return left, top, right, bottom
+    shown = tuple(encode_jpeg(crops[i], 92) for i in evenly(len(crops), _SHOWN))
+    return Query("video", description, embedding, shown, span)
 
 
 def _read(path: Path) -> Image:
@@ -312,31 +271,3 @@ def _read(path: Path) -> Image:
     if image is None:
         raise QueryError(f"{path} is not a picture that can be read: it is damaged, too large, or no picture")
     return image
-
-
-def _cut(image: Image, box: Any, name: str) -> Image:
-    height, width = image.shape[:2]
-    left, top = int(max(0, np.floor(box[0]))), int(max(0, np.floor(box[1])))
-    right, bottom = int(min(width, np.ceil(box[2]))), int(min(height, np.ceil(box[3])))
-    if right <= left or bottom <= top:
-        raise QueryError(f"the box {_text(box)} is outside the frame of {width}x{height} pixels of {name}")
-    if right - left < MIN_SIDE_PX or bottom - top < MIN_SIDE_PX:
-        raise QueryError(
-            f"the box {_text(box)} shows {right - left}x{bottom - top} pixels of {name}; "
-            f"a person needs {MIN_SIDE_PX}x{MIN_SIDE_PX} at least"
-        )
-    return image[top:bottom, left:right]
-
-
-def _is_person_shaped(image: Image) -> bool:
-    low, high = PERSON_SHAPE
-    return bool(low <= image.shape[0] / image.shape[1] <= high)
-
-
-def _spread(crops: Sequence[Image], wanted: int = 8) -> list[Image]:
-    positions = np.linspace(0, len(crops) - 1, min(wanted, len(crops))).round().astype(int)
-    return [crops[i] for i in positions]
-
-
-def _text(box: Any) -> str:
-    return ",".join(f"{value:g}" for value in box)

@@ -100,6 +100,23 @@ class Source:
             if image is not None:
                 yield Frame(self.camera, index, self.start + offset, image)
 
+    def shown_at(self, at_s: float) -> tuple[Image, float] | None:
+        """The picture shown at a second from the source's start, and since when; found by seeking.
+
+        Before the first picture that one is taken, after the last the last; None when none can be decoded.
+        """
+        for first_s in (at_s, 0.0):  # from the start where a seek leads past the moment
+            shown = None
+            for _, offset, decode in self._pictures(first_s):
+                if offset > at_s and (shown is not None or first_s > 0):
+                    break
+                shown = (decode, offset)
+                if offset > at_s:
+                    break
+            if shown is not None and (image := shown[0]()) is not None:
+                return image, shown[1]
+        return None
+
     def _pictures(self, first_s: float) -> Iterator[tuple[int, float, Any]]:
         raise NotImplementedError
 
@@ -283,8 +300,9 @@ def _open_images(spec: SourceSpec, path: Path, is_pattern: bool, settings: Video
 
 
 def _open_container(path: str) -> Any:
-    # "file:" keeps FFmpeg from taking a name with a colon for a protocol.
-    return av.open(f"file:{path}", metadata_errors="replace")
+    # "file:" keeps FFmpeg from taking a name with a colon for a protocol; whatever a file refers to, no
+    # network is asked for it.
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
 
 
 def to_rgb(picture: Any) -> Image:

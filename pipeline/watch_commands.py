@@ -63,7 +63,8 @@ def add(
     from pipeline.config import load_config
     from pipeline.crops import encode_jpeg
     from pipeline.live.hours import Hours
-    from pipeline.query import person_crops
+    from pipeline.pointing import cut_people
+    from pipeline.query import read_pictures
     from storage.watch_records import NewWatch
 
     Hours.parse(hours or [], "UTC")
@@ -76,11 +77,10 @@ def add(
     if not tracklet and not image:
         raise ValueError("watch add takes --tracklet ID or --image FILE: whom to watch for")
     with _open(gallery, database, write=True) as opened:
-        crops = (
-            person_crops(image, [parse_box(t) for t in box or []], load_config(config, set_ or []))[0]
-            if image
-            else []
-        )
+        crops = []
+        if image:
+            pictures = read_pictures(image, [parse_box(text) for text in box or []])
+            crops, _ = cut_people(pictures, [str(path) for path in image], load_config(config, set_ or []))
         watch = NewWatch(
             name=name,
             threshold=threshold,

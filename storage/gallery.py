@@ -263,6 +263,15 @@ class Gallery:
         with self._database.reading() as connection:
             return sources.every(connection)
 
+    def source(self, source_id: int) -> SourceRecord:
+        """One source.
+
+        Raises:
+            SourceNotFound: It does not exist (any more).
+        """
+        with self._database.reading() as connection:
+            return sources.get(connection, source_id)
+
     def source_of(self, tracklet_id: int) -> SourceRecord:
         """The source that a tracklet is from.
 
@@ -409,6 +418,16 @@ class Gallery:
         bounds = GalleryFilter(start=start, end=end)  # checks them
         with self._database.reading() as connection:
             return time_lines.time_line(connection, filter, bounds.start, bounds.end, int(num_bins))
+
+    def arrived(self, after_id: int | None, cameras: Iterable[str] | None = None) -> tuple[int, int]:
+        """The newest tracklet's id, and how many came in behind `after_id`.
+
+        Args:
+            after_id: None counts nothing.
+            cameras: Count those of these cameras only; None: of all.
+        """
+        with self._database.reading() as connection:
+            return rows.arrived(connection, after_id, cameras)
 
     def tracklet(self, tracklet_id: int) -> TrackletRecord:
         """One tracklet.

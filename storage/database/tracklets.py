@@ -170,6 +170,19 @@ def records(
     return found
 
 
+def arrived(
+    connection: sa.Connection, after_id: int | None, cameras: Iterable[str] | None
+) -> tuple[int, int]:
+    """The newest id, and how many rows came in behind `after_id`; see `Gallery.arrived`."""
+    newest = int(connection.scalar(sa.select(sa.func.max(tracklets.c.id))) or 0)
+    if after_id is None or newest <= after_id:
+        return max(newest, after_id or 0), 0
+    statement = sa.select(sa.func.count()).select_from(tracklets).where(tracklets.c.id > after_id)
+    if cameras is not None:
+        statement = statement.where(tracklets.c.camera.in_(sorted(cameras)))
+    return newest, int(connection.execute(statement).scalar_one())
+
+
 def crops(connection: sa.Connection, tracklet_id: int) -> tuple[int, Int32Array]:
     """Media version, and (K,) bytes of each crop.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -12,19 +13,23 @@ import numpy as np
 import pytest
 from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, Scene, make_scene, paint
 
-from pipeline import report
+from pipeline import plugins, report
 from pipeline.config import Config, load_config
 from pipeline.hooks import Hooks
 from pipeline.ingest import ingest
+from pipeline.pointing import QueryError, UnclearPerson, people_in
 from pipeline.query import (
-    QueryError,
+    Query,
     load_embedder,
+    query_by_frames,
     query_by_images,
+    query_by_pictures,
     query_by_tracklet,
     query_by_video,
     search,
 )
 from pipeline.types import box_iou
+from pipeline.uploads import Uploads
 from pipeline.video import SourceSpec
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
@@ -165,6 +170,60 @@ def test_a_person_the_detector_misses_is_taken_from_the_box_itself(
     ]
     assert query.description["frames"] == 1
     assert colour_of(gallery, search(gallery, query, 5, GalleryFilter()).matches[0].record.id) == "green"
+
+
+def test_an_uploaded_picture_answers_like_its_file(gallery: Gallery, tmp_path: Path, scenes: Any) -> None:
+    file, uploads = tmp_path / "whole.png", Uploads(tmp_path / "uploads")
+    cv2.imwrite(str(file), paint(HERE, 20, 320, 192)[:, :, ::-1])
+    left, top, width, height = (round(v) for v in RED_ONE.box(20) or ())
+    box = (left, top, left + width, top + height)
+    config, embedder = settings(scenes[0]), load_embedder(gallery)
+    upload = uploads.add(io.BytesIO(file.read_bytes()), None, "ann")
+    image, _ = uploads.frame(upload.id, "ann")
+    by_file = query_by_images([file], [box], embedder, config)
+    by_upload = query_by_pictures([(image, box)], embedder, config, ["the picture"])
+    assert by_upload.description == by_file.description | {"images": ["the picture"]}
+    assert_same_answer(gallery, by_upload, by_file)
+
+
+def test_an_uploaded_clip_answers_like_its_file(gallery: Gallery, tmp_path: Path, scenes: Any) -> None:
+    left, top, width, height = RED_ONE.box(30) or (0, 0, 0, 0)
+    box = (left, top, left + width, top + height)
+    config, embedder, uploads = settings(scenes[0]), load_embedder(gallery), Uploads(tmp_path / "uploads")
+    with scenes[0].video.open("rb") as stream:
+        upload = uploads.add(stream, None, "ann")
+    frames = uploads.frames(upload.id, "ann", 0.0, 7.0)
+    by_upload = query_by_frames(
+        frames, 3.0, box, embedder, config, name="the clip", frame_rate=upload.frame_rate
+    )
+    by_file = query_by_video(gallery, scenes[0].video, 3.0, box, embedder, config)
+    assert by_upload.description == by_file.description | {"video": "the clip", "camera": None}
+    assert by_upload.span is None
+    everything = GalleryFilter(exclude_span=by_file.span)
+    assert_same_answer(gallery, by_upload, by_file, everything)
+
+
+def assert_same_answer(
+    gallery: Gallery, first: Query, second: Query, wanted: GalleryFilter | None = None
+) -> None:
+    answers = [search(gallery, query, 9, wanted or GalleryFilter()).matches for query in (first, second)]
+    assert [match.record.id for match in answers[0]] == [match.record.id for match in answers[1]]
+    similarities = [[match.similarity for match in answer] for answer in answers]
+    np.testing.assert_allclose(*similarities, atol=0.01)
+
+
+def test_people_are_offered_where_it_is_not_clear_who_is_meant(gallery: Gallery, scenes: Any) -> None:
+    image, config = paint(HERE, 0, 320, 192), settings(scenes[0])
+    offered = people_in(image, plugins.build("detectors", config.detector))
+    assert len(offered) == 2
+    for (box, confidence), person in zip(sorted(offered), HERE, strict=True):
+        left, top, width, height = person.box(0) or (0, 0, 0, 0)
+        np.testing.assert_allclose(box, (left, top, left + width, top + height), atol=0.1)
+        assert confidence == pytest.approx(0.9)
+    assert people_in(image, plugins.build("detectors", config.detector), min_confidence=0.95) == []
+    with pytest.raises(UnclearPerson, match="2 persons are in it") as caught:
+        query_by_pictures([(image, None)], load_embedder(gallery), config, ["it"])
+    assert list(caught.value.people) == offered
 
 
 def test_wrong_queries_are_named(gallery: Gallery, tmp_path: Path, scenes: Any) -> None:

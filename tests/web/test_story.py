@@ -1,0 +1,297 @@
+"""The whole story over the API: search, decide, collect in a case, export, erase; and its trail."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from painted import BLUE, RED
+
+from tests.web.conftest import HERE, NUM_TRACKLETS, Server
+
+
+def by_colour(server: Server) -> dict[tuple[str, str], int]:
+    """Tracklet ids by camera and colour of the trousers and top, as painted."""
+    names = {RED: "red"}
+    found = {}
+    for record in server.gallery.tracklets():
+        crop = cv2.imdecode(np.frombuffer(server.gallery.crops(record.id)[0], np.uint8), cv2.IMREAD_COLOR)
+        middle = crop[crop.shape[0] // 3, crop.shape[1] // 2][::-1].astype(int)
+        top = min(
+            {"red": (200, 30, 30), "green": (30, 160, 40), "yellow": (220, 210, 40)}.items(),
+            key=lambda item: np.abs(middle - item[1]).sum(),
+        )[0]
+        found[record.camera, top] = record.id
+    assert len(found) == NUM_TRACKLETS, names
+    return found
+
+
+def search(client: TestClient, **given: Any) -> dict[str, Any]:
+    answer = client.post("/api/v1/searches", json=given)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_pages_of_tracklets_follow_each_other(server: Server) -> None:
+    client = server.client("viewer")
+    seen: list[int] = []
+    after = None
+    while True:
+        params = {"limit": 2, **({"after": after} if after else {})}
+        page = client.get("/api/v1/tracklets", params=params).json()
+        seen += [each["id"] for each in page["tracklets"]]
+        after = page["next"]
+        if after is None:
+            break
+    everything = list(server.gallery.tracklets())
+    assert seen == [each.id for each in reversed(everything)]
+    line = client.get("/api/v1/timeline", params={"num_bins": 10}).json()
+    assert {name: sum(counts) for name, counts in line["counts"].items()} == {"here": 2, "there": 3}
+
+
+@pytest.mark.parametrize("after", ["x", "W10", "WzEsIDIsIDNd", "bnVsbA"])
+def test_a_cursor_of_somebody_elses_making_is_refused(server: Server, after: str) -> None:
+    answer = server.client("viewer").get("/api/v1/tracklets", params={"after": after})
+    assert answer.status_code == 422
+    assert "cursor" in answer.json()["detail"]
+
+
+def test_a_tracklet_says_what_can_be_played_of_it(server: Server) -> None:
+    client = server.client("viewer")
+    tracklet = by_colour(server)["here", "red"]
+    detail = client.get(f"/api/v1/tracklets/{tracklet}").json()
+    assert detail["video"]
+    assert detail["video_playable"]  # H.264 in MP4
+    assert detail["num_crops"] == len(detail["crop_times"]) == len(server.gallery.crops(tracklet))
+    whole = client.get(f"/api/v1/tracklets/{tracklet}/video")
+    assert whole.headers["content-type"] == "video/mp4"
+    part = client.get(f"/api/v1/tracklets/{tracklet}/video", headers={"Range": "bytes=10-19"})
+    assert part.status_code == 206
+    assert part.content == whole.content[10:20]
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole.content)}"
+    source = client.get(f"/api/v1/sources/{detail['source_id']}/video", headers={"Range": "bytes=0-99"})
+    assert source.status_code == 206
+    assert len(source.content) == 100
+    frame = client.get(f"/api/v1/sources/{detail['source_id']}/frame", params={"at_s": 2.0})
+    assert float(frame.headers["x-frame-time"]) == pytest.approx(2.0, abs=0.11)
+
+
+def test_somebody_is_found_in_the_other_camera(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    found = search(client, examples=[{"tracklet": ids["here", "red"]}], reason="lost child")
+    first = found["matches"][0]
+    assert first["tracklet"]["id"] == ids["there", "red"]
+    assert first["similarity"] > 0.9
+    assert {match["match"] for match in found["matches"]} == {True, False} or found["matches"][-1]["match"]
+    assert all(match["match"] == (match["similarity"] >= found["threshold"]) for match in found["matches"])
+    assert client.get(f"/api/v1/searches/{found['id']}").json()["matches"] == found["matches"]
+    assert client.get("/api/v1/searches").json()["searches"][0]["id"] == found["id"]
+
+
+def test_with_a_threshold_above_everything_there_are_candidates_only(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    found = search(client, examples=[{"tracklet": ids["here", "red"]}], threshold=1.0)
+    assert not any(match["match"] for match in found["matches"])
+    assert found["matches"]
+    changed = client.patch(f"/api/v1/searches/{found['id']}", json={"threshold": -1.0}).json()
+    assert all(match["match"] for match in changed["matches"])
+
+
+def test_decisions_rank_anew_and_can_be_undone(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    found = search(client, examples=[{"tracklet": ids["here", "red"]}])
+    path = f"/api/v1/searches/{found['id']}/decisions"
+    order = [match["tracklet"]["id"] for match in found["matches"]]
+    rejected = client.post(path, json={"tracklet": order[0], "verdict": "different"}).json()
+    assert rejected["matches"][-1]["tracklet"]["id"] == order[0]
+    assert rejected["matches"][-1]["verdict"] == "different"
+    accepted = client.post(path, json={"tracklet": order[1], "verdict": "same"}).json()
+    assert accepted["matches"][0]["tracklet"]["id"] == order[1]
+    assert accepted["decisions"] == {"different": 1, "same": 1}
+    for tracklet in order[:2]:
+        undone = client.delete(f"{path}/{tracklet}").json()
+    assert [match["tracklet"]["id"] for match in undone["matches"]] == order
+    assert undone["decisions"] == {}
+    assert client.delete(f"{path}/{order[0]}").status_code == 404
+
+
+def test_an_uploaded_picture_finds_the_person(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    crop = server.gallery.crops(ids["here", "red"])[3]
+    upload = client.post("/api/v1/uploads", content=crop).json()
+    assert upload["kind"] == "picture"
+    found = search(client, examples=[{"upload": upload["id"]}])
+    assert {match["tracklet"]["id"] for match in found["matches"][:2]} == {
+        ids["here", "red"],
+        ids["there", "red"],
+    }
+    example = found["examples"][0]
+    shown = client.get(f"/api/v1/searches/{found['id']}/examples/{example['id']}/crops/0")
+    assert shown.headers["content-type"] == "image/jpeg"
+    server.user("other", "operator")
+    other = server.logged_in("other")
+    assert other.get(f"/api/v1/uploads/{upload['id']}/frame").status_code == 404
+    assert client.delete(f"/api/v1/uploads/{upload['id']}").status_code == 204
+    assert client.get(f"/api/v1/uploads/{upload['id']}/frame").status_code == 404
+
+
+def test_a_box_in_a_recording_finds_the_person_elsewhere(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    source = next(each["id"] for each in client.get("/api/v1/sources").json() if each["camera"] == "here")
+    persons = client.get(f"/api/v1/sources/{source}/persons", params={"at_s": 2.0}).json()
+    assert len(persons["persons"]) == len(HERE)
+    left = min(persons["persons"], key=lambda person: person["box"][0])["box"]
+    found = search(client, examples=[{"source": source, "at_s": 2.0, "box": left}])
+    assert found["matches"][0]["tracklet"]["id"] == ids["there", "red"]
+    assert found["query_spans"][0][0] == "here"  # where the query itself is seen, it is left out
+
+
+def test_two_examples_of_one_person_combine(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    examples = [{"tracklet": ids["here", "red"]}, {"tracklet": ids["there", "red"]}]
+    found = search(client, examples=examples)
+    assert len(found["examples"]) == 2
+    assert not {match["tracklet"]["id"] for match in found["matches"]} & {
+        each["tracklet"] for each in examples
+    }
+
+
+def test_what_is_no_picture_is_refused_in_words(server: Server) -> None:
+    client = server.client("operator")
+    answer = client.post("/api/v1/uploads", content=b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    assert answer.status_code == 422
+    assert "SVG" in answer.json()["detail"]
+
+
+def test_a_case_is_exported_with_all_that_was_decided(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    case = client.post("/api/v1/cases", json={"name": "../<b>bag</b>", "description": "at the door"}).json()
+    found = search(client, examples=[{"tracklet": ids["here", "red"]}], case_id=case["id"], reason="report 7")
+    verdict = {"tracklet": ids["there", "red"], "verdict": "same"}
+    client.post(f"/api/v1/searches/{found['id']}/decisions", json=verdict)
+    client.post(f"/api/v1/cases/{case['id']}/notes", json={"text": "seen <script>alert(1)</script>"})
+    answer = client.post(f"/api/v1/cases/{case['id']}/export")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        page = archive.read("report.html").decode()
+        stored = json.loads(archive.read("case.json"))
+        sums = dict(
+            reversed(line.split("  ", 1)) for line in archive.read("SHA256SUMS").decode().splitlines()
+        )
+        for name, digest in sums.items():
+            assert sha256(archive.read(name)).hexdigest() == digest
+    assert set(sums) == set(names) - {"SHA256SUMS"}
+    assert "<script>alert(1)" not in page
+    assert "report 7" in page
+    assert "report 7" in json.dumps(stored)
+    assert any(name.startswith("crops/") for name in names)
+    assert any(name.startswith("clips/") and name.endswith(".mp4") for name in names)
+    assert not any(".." in name or name.startswith("/") for name in names)
+    assert client.patch(f"/api/v1/cases/{case['id']}", json={"closed": True}).json()["closed"] is not None
+    assert client.post(f"/api/v1/cases/{case['id']}/notes", json={"text": "late"}).status_code == 409
+    left = [file for file in server.gallery.work_folder.rglob("*") if file.is_file()]
+    assert left == []
+
+
+def test_the_trail_tells_the_story_and_finds_who_changes_it(server: Server) -> None:
+    ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    found = search(client, examples=[{"tracklet": ids["here", "red"]}], reason="lost child")
+    client.post(f"/api/v1/searches/{found['id']}/opened/{ids['there', 'red']}")
+    verdict = {"tracklet": ids["there", "red"], "verdict": "same"}
+    client.post(f"/api/v1/searches/{found['id']}/decisions", json=verdict)
+    rows = admin.get("/api/v1/audit", params={"actor": "operator"}).json()["entries"]
+    assert [row["action"] for row in rows] == ["decision", "result opened", "search", "log-in"]
+    asked = rows[2]
+    assert asked["subject"]["reason"] == "lost child"
+    assert asked["subject"]["filter"]["cameras"] == []
+    assert asked["origin"] == "192.0.2.7"
+    assert asked["num_crops"] == 1
+    crop = admin.get(f"/api/v1/audit/{asked['seq']}/crops/0")
+    assert crop.content == server.gallery.thumbnail(ids["here", "red"])
+    whole = admin.get("/api/v1/audit/verify").json()
+    assert whole["ok"]
+    later = admin.get("/api/v1/audit/verify", params={"head": whole["head"]}).json()
+    assert later["ok"]
+    assert later["entries"] == whole["entries"] + 1  # the check itself is noted
+    wrong = whole["head"][:-1] + ("0" if whole["head"][-1] != "0" else "1")
+    assert not admin.get("/api/v1/audit/verify", params={"head": wrong}).json()["ok"]
+
+
+def test_an_erased_person_is_gone_and_the_trail_stays_whole(server: Server) -> None:
+    ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    found = search(client, examples=[{"tracklet": ids["here", "red"]}])
+    assert client.get(f"/api/v1/tracklets/{ids['here', 'red']}/video").status_code == 200
+    reds = [ids["here", "red"], ids["there", "red"]]
+    wanted = {"tracklets": reds, "reason": "asked for on paper"}
+    dry = admin.post("/api/v1/erasures", json=wanted).json()
+    assert dry["tracklets"] == 2
+    assert client.get(f"/api/v1/tracklets/{reds[0]}").status_code == 200
+    done = admin.post("/api/v1/erasures", json={**wanted, "dry_run": False}).json()
+    assert done["tracklets"] == 2
+    assert done["remaining"] == []
+    for tracklet in reds:
+        for path in ("", "/thumbnail", "/crops/0", "/video"):
+            assert client.get(f"/api/v1/tracklets/{tracklet}{path}").status_code == 404
+    assert client.get(f"/api/v1/searches/{found['id']}").status_code == 404  # nothing of it was left
+    left = client.get("/api/v1/tracklets").json()["tracklets"]
+    assert not {each["id"] for each in left} & set(reds)
+    assert admin.get("/api/v1/audit/verify").json()["ok"]
+    rows = admin.get("/api/v1/audit", params={"action": "search"}).json()["entries"]
+    assert admin.get(f"/api/v1/audit/{rows[0]['seq']}/crops/0").status_code == 404
+    erased = admin.get("/api/v1/audit", params={"action": "erase"}).json()["entries"][0]
+    assert erased["subject"]["reason"] == "asked for on paper"
+
+
+def test_a_legal_hold_stops_an_erasure(server: Server) -> None:
+    ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    case = client.post("/api/v1/cases", json={"name": "bag"}).json()["id"]
+    search(client, examples=[{"tracklet": ids["here", "red"]}], case_id=case)
+    admin.patch(f"/api/v1/cases/{case}", json={"held": True})
+    wanted = {"tracklets": [ids["here", "red"]], "reason": "x", "dry_run": False}
+    answer = admin.post("/api/v1/erasures", json=wanted)
+    assert answer.status_code == 409
+    assert "bag" in answer.json()["detail"]
+    assert client.get(f"/api/v1/tracklets/{ids['here', 'red']}/thumbnail").status_code == 200
+
+
+def test_retention_rules_are_tried_before_they_are_applied(server: Server) -> None:
+    admin = server.client("admin")
+    assert admin.get("/api/v1/retention").json() == []
+    rule = {"camera": "here", "crops_days": None, "embeddings_days": None, "metadata_days": 1}
+    assert admin.put("/api/v1/retention", json=rule).json() == rule
+    due = {each["camera"]: each["tracklets"] for each in admin.get("/api/v1/retention/due").json()}
+    assert due == {"here": 2}
+    assert admin.post("/api/v1/retention/apply").status_code == 202
+    server.services.jobs.wait(30)
+    cameras = {each["camera"] for each in admin.get("/api/v1/tracklets").json()["tracklets"]}
+    assert cameras == {"there"}
+    assert admin.delete("/api/v1/retention", params={"camera": "here"}).status_code == 204
+
+
+def test_a_reindex_tells_how_far_it_is_and_can_be_taken_back(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    admin = server.client("admin")
+    assert admin.post("/api/v1/reindex", json={"embedder": "nonsense"}).status_code == 422
+    started = admin.post("/api/v1/reindex", json={"embedder": "colour_stripes"})
+    assert started.status_code == 202
+    server.services.jobs.wait(60)
+    state = admin.get("/api/v1/index").json()
+    assert state["job"]["state"] == "done", state["job"]
+    assert state["counts"]["tracklets"] == NUM_TRACKLETS
+    assert state["generations"][0]["missing"] == 0
+    assert admin.post("/api/v1/reindex/rollback").status_code == 404
+
+
+def test_blue_trousers_are_of_the_person_with_the_red_top() -> None:
+    """The painted people tell each other apart: what the tests above rest on."""
+    assert HERE[0].trousers == BLUE

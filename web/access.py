@@ -1,0 +1,177 @@
+"""Who is asking, and what they may do. Every route states its rule through one of the dependencies here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from storage.account_records import Role, Session, User
+from storage.errors import SourceNotFound, TrackletNotFound
+from storage.records import GalleryFilter, SourceRecord, TrackletRecord
+from web.problems import Refused
+from web.resources import Filter
+from web.services import Services
+
+RANK: dict[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A user, as one request shows it.
+
+    Attributes:
+        user: who.
+        role: what they may do now: a token may be allowed less than its user.
+        via: "session" or "token".
+        session: of a browser; None for a token.
+        address: where the request comes from.
+    """
+
+    user: User
+    role: Role
+    via: Literal["session", "token"]
+    address: str
+    session: Session | None = None
+
+    @property
+    def name(self) -> str:
+        """The user's name."""
+        return self.user.name
+
+    @property
+    def cameras(self) -> frozenset[str] | None:
+        """The cameras they may see; None: all."""
+        return self.user.cameras
+
+    def may(self, role: Role) -> bool:
+        """Whether they have at least this role."""
+        return RANK[self.role] >= RANK[role]
+
+    def sees(self, camera: str) -> bool:
+        """Whether they may see this camera."""
+        return self.cameras is None or camera in self.cameras
+
+
+class Needs:
+    """A route's rule: the least role that may call it; None: anybody, without an account.
+
+    As a dependency it gives the caller (None for those without an account, where those are let in).
+    """
+
+    def __init__(self, role: Role | None) -> None:
+        self.role = role
+
+    async def __call__(self, request: Request) -> Caller | None:
+        """The caller.
+
+        Raises:
+            Refused: 401 without an account, 403 with too little of a role.
+        """
+        caller: Caller | None = request.scope.get("retrace.caller")
+        if self.role is None:
+            return caller
+        if caller is None:
+            raise Refused(HTTPStatus.UNAUTHORIZED, "log in first", {"WWW-Authenticate": "Bearer"})
+        if not caller.may(self.role):
+            raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {self.role}; you have {caller.role}")
+        return caller
+
+
+def services_of(request: Request) -> Services:
+    """The parts of this server."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+AnyoneDep = Annotated[Caller | None, Depends(Needs(None))]
+ViewerDep = Annotated[Caller, Depends(Needs("viewer"))]
+OperatorDep = Annotated[Caller, Depends(Needs("operator"))]
+AdminDep = Annotated[Caller, Depends(Needs("admin"))]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A handler of the app: how it is called, and the rule it states, None if it has forgotten to."""
+
+    methods: frozenset[str]
+    path: str
+    rule: Needs | None
+
+
+def handlers(app: FastAPI) -> list[Route]:
+    """Every handler, those of included routers too."""
+    return [
+        Route(frozenset(context.methods or ()), context.path or "", _find(context.dependant))
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute)
+    ]
+
+
+def check_rules(app: FastAPI) -> None:
+    """Refuses to run an app in which a handler states no rule."""
+    for route in handlers(app):
+        if route.rule is None:
+            raise RuntimeError(
+                f"{route.path} states no rule: give its handler one of the dependencies of web.access"
+            )
+
+
+def _find(dependant: Dependant) -> Needs | None:
+    for each in dependant.dependencies:
+        found = each.call if isinstance(each.call, Needs) else _find(each)
+        if found is not None:
+            return found
+    return None
+
+
+def gallery_filter(caller: Caller, wanted: Filter) -> GalleryFilter | None:
+    """A filter of the gallery within what the caller may see; None: that is nothing.
+
+    Raises:
+        Refused: the filter contradicts itself.
+    """
+    cameras = frozenset(wanted.cameras)
+    if caller.cameras is not None:
+        cameras = (cameras or caller.cameras) & caller.cameras
+        if not cameras:
+            return None
+    try:
+        return GalleryFilter(
+            cameras, frozenset(wanted.exclude_cameras), wanted.start, wanted.end, wanted.min_quality
+        )
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+
+
+def visible_tracklet(services: Services, caller: Caller, tracklet_id: int) -> TrackletRecord:
+    """A tracklet that the caller may see.
+
+    Raises:
+        TrackletNotFound: there is none; one in a camera that they may not see sounds the same.
+    """
+    record = services.gallery.tracklet(tracklet_id)
+    if not caller.sees(record.camera):
+        raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
+    return record
+
+
+def visible_source(services: Services, caller: Caller, source_id: int) -> SourceRecord:
+    """A source that the caller may see.
+
+    Raises:
+        SourceNotFound: there is none; one of a camera that they may not see sounds the same.
+    """
+    record = services.gallery.source(source_id)
+    if not caller.sees(record.camera):
+        raise SourceNotFound(f"no source has the id {source_id}: begin it first")
+    return record

@@ -1,0 +1,1 @@
+"""The REST API, version 1. Its handlers are plain functions, which the pages call as well."""

@@ -1,0 +1,169 @@
+"""Cases: a named set of searches, decisions and notes, to be exported."""
+
+from __future__ import annotations
+
+import tempfile
+from http import HTTPStatus
+from pathlib import Path as File
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse
+from pipeline.case_export import export_case
+from starlette.background import BackgroundTask
+from storage.case_records import Case
+
+from storage.errors import CaseNotFound
+from web.access import Caller, OperatorDep, ServicesDep
+from web.api.searches import search_view
+from web.audit import note
+from web.problems import Refused
+from web.resources import CaseChange, CaseDetail, CaseView, NewCase, NewNote, NoteView
+from web.services import Services
+
+router = APIRouter(tags=["cases"])
+
+CaseId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+_ZIP = {
+    200: {
+        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        "description": "report.html, case.json, crops, clips and their SHA-256 sums.",
+    }
+}
+
+
+@router.get("/cases")
+def list_cases(services: ServicesDep, caller: OperatorDep) -> list[CaseView]:
+    """One's own cases and those one is a member of; admins see all."""
+    found = services.gallery.cases.cases(None if caller.may("admin") else caller.name)
+    return [view(case) for case in found]
+
+
+@router.post("/cases", status_code=HTTPStatus.CREATED)
+def new_case(services: ServicesDep, caller: OperatorDep, given: NewCase) -> CaseDetail:
+    """Begin a case."""
+    case = services.gallery.cases.add_case(given.name, given.description, caller.name, now=services.clock())
+    note(services, caller, "case made", {"case": case.id, "name": case.name})
+    return _detail(services, case)
+
+
+@router.get("/cases/{case_id}")
+def case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> CaseDetail:
+    """A case with its notes and searches."""
+    return _detail(services, visible_case(services, caller, case_id))
+
+
+@router.patch("/cases/{case_id}")
+def change_case(services: ServicesDep, caller: OperatorDep, case_id: CaseId, given: CaseChange) -> CaseDetail:
+    """Change what is named in the request."""
+    case = visible_case(services, caller, case_id)
+    if given.held is not None and not caller.may("admin"):
+        raise Refused(HTTPStatus.FORBIDDEN, "a legal hold is set and lifted by admins")
+    values = given.model_dump(exclude_none=True)
+    if given.members is not None:
+        if caller.name != case.owner and not caller.may("admin"):
+            raise Refused(HTTPStatus.FORBIDDEN, "members are chosen by the case's owner or an admin")
+        values["members"] = _members(services, given.members)
+    if given.closed is not None:
+        values["now"] = services.clock()
+    changed = services.gallery.cases.update_case(case_id, **values)
+    note(services, caller, "case changed", {"case": case_id, **given.model_dump(exclude_none=True)})
+    return _detail(services, changed)
+
+
+@router.delete("/cases/{case_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete_case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> None:
+    """Delete a case with its searches, decisions and notes; refused while it is held."""
+    case = visible_case(services, caller, case_id)
+    if caller.name != case.owner and not caller.may("admin"):
+        raise Refused(HTTPStatus.FORBIDDEN, "a case is deleted by its owner or an admin")
+    services.gallery.cases.remove_case(case_id)
+    note(services, caller, "case deleted", {"case": case_id, "name": case.name})
+
+
+@router.post("/cases/{case_id}/notes", status_code=HTTPStatus.CREATED)
+def new_note(services: ServicesDep, caller: OperatorDep, case_id: CaseId, given: NewNote) -> NoteView:
+    """Write a note."""
+    open_case(services, caller, case_id)
+    made = services.gallery.cases.add_note(case_id, caller.name, given.text, now=services.clock())
+    note(services, caller, "note", {"case": case_id, "note": made.id})
+    return NoteView(id=made.id, author=made.author, created=made.created, text=made.text)
+
+
+@router.post("/cases/{case_id}/export", responses=_ZIP, response_class=FileResponse)
+def export(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> FileResponse:
+    """The case as a zip file."""
+    case = visible_case(services, caller, case_id)
+    folder = tempfile.TemporaryDirectory(dir=services.gallery.work_folder)  # gone when it was sent
+    try:
+        made = export_case(services.gallery, case_id, File(folder.name) / "case.zip", author=caller.name)
+        note(services, caller, "export", {"case": case_id, "name": case.name, "bytes": made.stat().st_size})
+    except BaseException:
+        folder.cleanup()
+        raise
+    return FileResponse(
+        made,
+        media_type="application/zip",
+        filename=f"case-{case_id}.zip",
+        background=BackgroundTask(folder.cleanup),
+    )
+
+
+def visible_case(services: Services, caller: Caller, case_id: int) -> Case:
+    """A case that the caller may see.
+
+    Raises:
+        CaseNotFound: there is none; one of others sounds the same.
+    """
+    case = services.gallery.cases.case(case_id)
+    if not (caller.may("admin") or caller.name == case.owner or caller.name in case.members):
+        raise CaseNotFound(f"no case has the id {case_id}")
+    return case
+
+
+def open_case(services: Services, caller: Caller, case_id: int) -> Case:
+    """A case that the caller may add to.
+
+    Raises:
+        CaseNotFound: as `visible_case`.
+        Refused: it is closed.
+    """
+    case = visible_case(services, caller, case_id)
+    if case.closed is not None:
+        raise Refused(HTTPStatus.CONFLICT, f"the case '{case.name}' is closed: open it again to add to it")
+    return case
+
+
+def view(case: Case) -> CaseView:
+    """A case as the API shows it."""
+    return CaseView(
+        id=case.id,
+        name=case.name,
+        description=case.description,
+        owner=case.owner,
+        members=sorted(case.members),
+        created=case.created,
+        closed=case.closed,
+        held=case.held,
+        num_searches=case.num_searches,
+        num_notes=case.num_notes,
+    )
+
+
+def _detail(services: Services, case: Case) -> CaseDetail:
+    notes = services.gallery.cases.notes(case.id)
+    searches = services.gallery.cases.searches(case_id=case.id, limit=200)
+    return CaseDetail(
+        **view(case).model_dump(),
+        notes=[NoteView(id=n.id, author=n.author, created=n.created, text=n.text) for n in notes],
+        searches=[search_view(services, record) for record in searches],
+    )
+
+
+def _members(services: Services, names: list[str]) -> frozenset[str]:
+    known = {user.name for user in services.gallery.accounts.users()}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"there is no user '{unknown[0]}'")
+    return frozenset(names)

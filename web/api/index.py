@@ -1,0 +1,72 @@
+"""Weights, the state of the index, and re-indexing."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+
+from pipeline import inventory, reindex
+from pipeline.embedding import build_embedder, named_embedder
+from pipeline.hooks import Hooks
+from web.access import AdminDep, ServicesDep
+from web.audit import note
+from web.jobs import Job
+from web.resources import GenerationView, IndexState, JobView, NewReindex, WeightView
+
+router = APIRouter(tags=["index"])
+
+
+@router.get("/weights")
+def list_weights(services: ServicesDep, caller: AdminDep) -> list[WeightView]:
+    """Every weight with a card, and whether it is on this machine."""
+    return [WeightView.model_validate({**row, "here": bool(row["here"])}) for row in inventory.of_weights()]
+
+
+@router.get("/index")
+def index_state(services: ServicesDep, caller: AdminDep) -> IndexState:
+    """What the gallery holds, and which embeddings answer."""
+    job = services.jobs.newest
+    return IndexState(
+        gallery=services.gallery.uuid,
+        backend=services.gallery.backend,
+        counts=services.gallery.counts(),
+        free_bytes=services.gallery.free_bytes(),
+        generations=[GenerationView.model_validate(row) for row in reindex.status(services.gallery)],
+        job=None if job is None else job_view(job),
+    )
+
+
+@router.post("/reindex", status_code=HTTPStatus.ACCEPTED)
+def begin_reindex(services: ServicesDep, caller: AdminDep, given: NewReindex) -> JobView:
+    """Embed the gallery anew with another embedder, beside the old one, then switch. Searches go on."""
+    settings = named_embedder(given.embedder)  # an unknown name is refused before the job begins
+
+    def work(hooks: Hooks) -> str:
+        done = reindex.reindex(services.gallery, build_embedder(settings), services.config.batch, hooks)
+        note(services, caller, "re-index done", done.as_json())
+        return f"{done.tracklets} tracklets, {done.embedded} embedded now by {done.embedder}"
+
+    note(services, caller, "re-index", {"embedder": given.embedder})
+    return job_view(services.jobs.start("reindex", work))
+
+
+@router.post("/reindex/rollback")
+def roll_back(services: ServicesDep, caller: AdminDep) -> IndexState:
+    """Go back to the embeddings before the last switch."""
+    current = services.gallery.rollback_generation()
+    note(services, caller, "re-index rolled back", {"embedder": str(current.spec)})
+    return index_state(services, caller)
+
+
+def job_view(job: Job) -> JobView:
+    """A job as the API shows it."""
+    return JobView(
+        kind=job.kind,
+        step=job.step,
+        done=job.done,
+        total=job.total,
+        state=job.state,
+        message=job.message,
+        started=job.started,
+    )

@@ -1,0 +1,104 @@
+"""Recordings: to be played, and to be paused for pointing at somebody."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path as File
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import FileResponse, Response
+from pipeline.pointing import people_in
+from pipeline.source_frames import frame_at
+
+from pipeline.crops import encode_jpeg
+from pipeline.types import Image
+from storage.records import SourceRecord
+from web.access import Caller, OperatorDep, ServicesDep, ViewerDep, visible_source
+from web.answers import JPEG, MP4, jpeg
+from web.playing import browsers_play, media_type, shown_file
+from web.problems import Refused
+from web.resources import PersonBox, Persons, SourceView
+from web.services import Services
+
+router = APIRouter(tags=["sources"])
+
+SourceId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+AtS = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False, description="seconds from its start")]
+
+
+@router.get("/sources")
+def list_sources(
+    services: ServicesDep, caller: ViewerDep, camera: Annotated[str | None, Query(max_length=200)] = None
+) -> list[SourceView]:
+    """Recordings, and runs of live cameras."""
+    return [
+        view(source)
+        for source in services.gallery.sources()
+        if caller.sees(source.camera) and camera in (None, source.camera)
+    ]
+
+
+@router.get("/sources/{source_id}")
+def source(services: ServicesDep, caller: ViewerDep, source_id: SourceId) -> SourceView:
+    """One of them."""
+    return view(visible_source(services, caller, source_id))
+
+
+@router.get("/sources/{source_id}/video", responses=MP4, response_class=Response)
+def video(services: ServicesDep, caller: ViewerDep, source_id: SourceId) -> Response:
+    """The recording itself, where browsers play it; ranges of bytes are served."""
+    file = _file(services, caller, source_id)
+    if not browsers_play(file):
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "browsers do not play this recording: ask for its frames"
+        )
+    return FileResponse(file, media_type=media_type(file), headers={"Cache-Control": "no-store"})
+
+
+@router.get("/sources/{source_id}/frame", responses=JPEG, response_class=Response)
+def frame(services: ServicesDep, caller: ViewerDep, source_id: SourceId, at_s: AtS = 0.0) -> Response:
+    """The picture shown at a moment; the header X-Frame-Time says which, in seconds from the start."""
+    image, since_s, _ = frame_at(_file(services, caller, source_id), services.config.video, at_s)
+    return jpeg(encode_jpeg(image, 85), {"X-Frame-Time": f"{since_s:.6f}"})
+
+
+@router.get("/sources/{source_id}/persons")
+def persons(services: ServicesDep, caller: OperatorDep, source_id: SourceId, at_s: AtS = 0.0) -> Persons:
+    """The persons in that picture."""
+    image, since_s, _ = frame_at(_file(services, caller, source_id), services.config.video, at_s)
+    return persons_in(services, image, since_s)
+
+
+def persons_in(services: Services, image: Image, at_s: float) -> Persons:
+    """The persons in a picture."""
+    with services.networks.detector() as detector:
+        found = people_in(image, detector)
+    height, width = image.shape[:2]
+    boxes = [PersonBox(box=box, confidence=confidence) for box, confidence in found]
+    return Persons(at_s=at_s, width=width, height=height, persons=boxes)
+
+
+def view(source: SourceRecord) -> SourceView:
+    """A source as the API shows it: the name of its file, not where it lies."""
+    file = shown_file(source)
+    return SourceView(
+        id=source.id,
+        camera=source.camera,
+        name=source.uri if source.live else File(source.uri).name,
+        start=source.start,
+        end=source.end,
+        status=source.status,
+        live=source.live,
+        video=file is not None,
+        video_playable=file is not None and browsers_play(file),
+        duration_s=None if source.end is None else source.end - source.start,
+    )
+
+
+def _file(services: Services, caller: Caller, source_id: int) -> File:
+    source = visible_source(services, caller, source_id)
+    file = shown_file(source)
+    if file is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
+    return file

@@ -1,0 +1,95 @@
+"""The audit trail: who searched for whom."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+
+from storage.audit_records import AuditEntry
+from web.access import AdminDep, ServicesDep
+from web.answers import JPEG, cursor, jpeg, place
+from web.audit import note
+from web.problems import Refused
+from web.resources import AuditPage, AuditView, Seconds, Verification
+
+router = APIRouter(tags=["audit"])
+
+
+@router.get("/audit")
+def list_entries(
+    services: ServicesDep,
+    caller: AdminDep,
+    actor: Annotated[str | None, Query(max_length=200)] = None,
+    action: Annotated[str | None, Query(max_length=64)] = None,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> AuditPage:
+    """Rows of the trail, newest first."""
+    behind = place(after, 1)
+    found = services.gallery.audit.entries(
+        before=None if behind is None else int(behind[0]),
+        limit=limit,
+        actor=actor,
+        action=action,
+        start=start,
+        end=end,
+    )
+    last = cursor(found[-1].seq) if len(found) == limit else None
+    return AuditPage(entries=[_view(entry) for entry in found], next=last)
+
+
+@router.get("/audit/verify")
+def verify(
+    services: ServicesDep,
+    caller: AdminDep,
+    head: Annotated[
+        str | None, Query(pattern=r"^\d{1,18}:[0-9a-f]{64}$", description="a head noted down before")
+    ] = None,
+) -> Verification:
+    """Go through the whole trail: is any row missing or altered?"""
+    expected = None
+    if head is not None:
+        seq, _, digest = head.partition(":")
+        expected = (int(seq), digest)
+    found = services.gallery.audit.verify(expected)
+    note(services, caller, "audit verified", {"ok": found.ok, "entries": found.entries})
+    return Verification(
+        ok=found.ok,
+        entries=found.entries,
+        head=f"{found.head[0]}:{found.head[1]}",
+        problems=found.problems,
+        erased_crops=found.erased_crops,
+    )
+
+
+@router.get("/audit/{seq}/crops/{number}", responses=JPEG, response_class=Response)
+def crop(
+    services: ServicesDep,
+    caller: AdminDep,
+    seq: Annotated[int, Path(ge=1, le=2**63 - 1)],
+    number: Annotated[int, Path(ge=0, lt=64)],
+) -> Response:
+    """A picture that was searched with, unless it was erased."""
+    picture = services.gallery.audit.crop(seq, number)
+    if picture is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such picture, or it was erased")
+    return jpeg(picture)
+
+
+def _view(entry: AuditEntry) -> AuditView:
+    return AuditView(
+        seq=entry.seq,
+        time=entry.time,
+        actor=entry.actor,
+        origin=entry.origin,
+        via=entry.via,
+        action=entry.action,
+        subject=entry.subject,
+        num_crops=len(entry.crops),
+        hash=entry.hash,
+    )

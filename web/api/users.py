@@ -1,0 +1,136 @@
+"""Users, their invitations, and API tokens."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from storage.account_records import ApiToken, User
+
+from web.access import RANK, AdminDep, ServicesDep, ViewerDep
+from web.audit import note
+from web.problems import Refused
+from web.resources import Invitation, MadeToken, NewToken, NewUser, TokenView, UserChange, UserView
+from web.services import Services
+from web.tokens import API_PREFIX, new_token, token_hash
+
+router = APIRouter(tags=["users"])
+
+Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+INVITATION_S = 7 * 86_400.0
+_DAY_S = 86_400.0
+_HINT = 8  # letters of a token, by which its owner knows it again
+
+
+@router.get("/users")
+def list_users(services: ServicesDep, caller: AdminDep) -> list[UserView]:
+    """All users, by name."""
+    return [user_view(user) for user in services.gallery.accounts.users()]
+
+
+@router.post("/users", status_code=HTTPStatus.CREATED)
+def new_user(services: ServicesDep, caller: AdminDep, given: NewUser) -> Invitation:
+    """Invite somebody: the answer has the link with which they choose their password."""
+    cameras = None if given.cameras is None else frozenset(given.cameras)
+    user = services.gallery.accounts.add_user(given.name, given.role, cameras, now=services.clock())
+    note(services, caller, "user added", {"user": user.name, **given.model_dump(exclude={"name"})})
+    return invite(services, user)
+
+
+@router.patch("/users/{user_id}")
+def change_user(services: ServicesDep, caller: AdminDep, user_id: Id, given: UserChange) -> UserView:
+    """Change role, cameras, or whether the user may log in."""
+    values = given.model_dump(exclude_none=True, exclude={"all_cameras", "cameras"})
+    if given.all_cameras:
+        values["cameras"] = None
+    elif given.cameras is not None:
+        values["cameras"] = frozenset(given.cameras)
+    user = services.gallery.accounts.update_user(user_id, **values)
+    note(services, caller, "user changed", {"user": user.name, **given.model_dump(exclude_none=True)})
+    return user_view(user)
+
+
+@router.delete("/users/{user_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete_user(services: ServicesDep, caller: AdminDep, user_id: Id) -> None:
+    """Remove a user with their sessions and tokens; what they did stays in the audit trail."""
+    user = services.gallery.accounts.user(user_id)
+    services.gallery.accounts.remove_user(user_id)
+    note(services, caller, "user removed", {"user": user.name})
+
+
+@router.post("/users/{user_id}/invitation")
+def invite_again(services: ServicesDep, caller: AdminDep, user_id: Id) -> Invitation:
+    """A new link, for a password that was forgotten; the old password stays until the link is used."""
+    user = services.gallery.accounts.user(user_id)
+    note(services, caller, "user invited", {"user": user.name})
+    return invite(services, user)
+
+
+@router.get("/tokens")
+def list_tokens(services: ServicesDep, caller: ViewerDep) -> list[TokenView]:
+    """One's own API tokens; admins see all."""
+    users = {user.id: user.name for user in services.gallery.accounts.users()}
+    found = services.gallery.accounts.tokens(None if caller.may("admin") else caller.user.id)
+    return [_token_view(token, users[token.user_id]) for token in found if token.user_id in users]
+
+
+@router.post("/tokens", status_code=HTTPStatus.CREATED)
+def make_token(services: ServicesDep, caller: ViewerDep, given: NewToken) -> MadeToken:
+    """Make an API token for oneself; it is shown in this answer only."""
+    if caller.via != "session":
+        raise Refused(HTTPStatus.FORBIDDEN, "tokens are made in the browser, not with another token")
+    if RANK[given.role] > RANK[caller.role]:
+        raise Refused(HTTPStatus.FORBIDDEN, f"your own role is {caller.role}: a token cannot have more")
+    now = services.clock()
+    token = new_token(API_PREFIX)
+    expires = None if given.days is None else now + given.days * _DAY_S
+    made = services.gallery.accounts.add_token(
+        caller.user.id, given.name, token_hash(token), token[:_HINT], given.role, expires, now
+    )
+    note(services, caller, "token made", {"token": made.id, "name": made.name, "role": made.role})
+    return MadeToken(token=token, view=_token_view(made, caller.name))
+
+
+@router.delete("/tokens/{token_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete_token(services: ServicesDep, caller: ViewerDep, token_id: Id) -> None:
+    """Revoke a token of one's own; admins revoke any."""
+    mine = services.gallery.accounts.tokens(None if caller.may("admin") else caller.user.id)
+    if token_id not in {token.id for token in mine}:
+        raise Refused(HTTPStatus.NOT_FOUND, f"no token has the id {token_id}")
+    services.gallery.accounts.remove_token(token_id)
+    note(services, caller, "token revoked", {"token": token_id})
+
+
+def invite(services: Services, user: User) -> Invitation:
+    """A link with which a user chooses a password, once."""
+    token, expires = new_token(), services.clock() + INVITATION_S
+    services.gallery.accounts.invite(user.id, token_hash(token), expires)
+    return Invitation(user=user_view(user), path=f"/invitation/{token}", expires=expires)
+
+
+def user_view(user: User) -> UserView:
+    """A user as the API shows it."""
+    return UserView(
+        id=user.id,
+        name=user.name,
+        role=user.role,
+        cameras=None if user.cameras is None else sorted(user.cameras),
+        enabled=user.enabled,
+        created=user.created,
+        has_password=user.has_password,
+    )
+
+
+def _token_view(token: ApiToken, user: str) -> TokenView:
+    return TokenView(
+        id=token.id,
+        user=user,
+        name=token.name,
+        hint=token.hint,
+        role=token.role,
+        created=token.created,
+        expires=token.expires,
+        last_used=token.last_used,
+    )

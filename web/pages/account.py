@@ -1,0 +1,58 @@
+"""Logging in, choosing a password, one's own account."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import HTMLResponse
+
+from web.access import RANK, AnyoneDep, ServicesDep, ViewerDep
+from web.api import users
+from web.pages.rendering import moved, page
+
+router = APIRouter()
+
+
+@router.get("/", response_class=HTMLResponse)
+def home(caller: ViewerDep) -> HTMLResponse:
+    """The first page."""
+    return moved("/cameras")
+
+
+@router.get("/login", response_class=HTMLResponse)
+def log_in_page(
+    caller: AnyoneDep, wanted: Annotated[str, Query(alias="next", max_length=2000)] = "/cameras"
+) -> HTMLResponse:
+    """Name and password; afterwards the page that was wanted."""
+    target = wanted if _ours(wanted) else "/cameras"
+    if caller is not None:
+        return moved(target)
+    return page(None, "login.html", "Log in", next=target)
+
+
+@router.get("/invitation/{token}", response_class=HTMLResponse)
+def invitation(caller: AnyoneDep, token: Annotated[str, Path(max_length=200)]) -> HTMLResponse:
+    """Choose a password."""
+    return page(None, "invitation.html", "Choose a password", token=token)
+
+
+@router.get("/account", response_class=HTMLResponse)
+def account(services: ServicesDep, caller: ViewerDep) -> HTMLResponse:
+    """Password and API tokens."""
+    tokens = [token for token in users.list_tokens(services, caller) if token.user == caller.name]
+    roles = [role for role in RANK if RANK[role] <= RANK[caller.role]]
+    return page(
+        caller,
+        "account.html",
+        "Account",
+        section="/account",
+        tokens=tokens,
+        roles=roles,
+        with_users=False,
+    )
+
+
+def _ours(path: str) -> bool:
+    """Whether a path leads to this server: browsers read // and /\\ as the beginning of a host."""
+    return path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and path.isascii()

@@ -1,0 +1,161 @@
+"""Cameras, tracklets and recordings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import HTMLResponse
+from pydantic import BeforeValidator
+
+from web.access import ServicesDep, ViewerDep
+from web.api import cameras, searches, sources, tracklets
+from web.pages.rendering import chips, page, query
+from web.problems import Refused
+from web.resources import Filter, Id, Seconds, TrackletDetail
+
+router = APIRouter()
+
+PathId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+def _blank(value: Any) -> Any:
+    return None if value == "" else value  # forms send fields that are left empty
+
+
+Moment = Annotated[Seconds | None, BeforeValidator(_blank), Query()]
+Number = Annotated[Id | None, BeforeValidator(_blank), Query()]
+
+
+@router.get("/cameras", response_class=HTMLResponse)
+def cameras_page(services: ServicesDep, caller: ViewerDep) -> HTMLResponse:
+    """Each camera, and the recordings."""
+    return page(
+        caller,
+        "cameras.html",
+        "Cameras",
+        section="/cameras",
+        cameras=cameras.list_cameras(services, caller),
+        sources=[source for source in sources.list_sources(services, caller) if not source.live],
+    )
+
+
+@router.get("/browse", response_class=HTMLResponse)
+def browse(
+    services: ServicesDep,
+    caller: ViewerDep,
+    camera: tracklets.Cameras = None,
+    exclude_camera: tracklets.OtherCameras = None,
+    start: Moment = None,
+    end: Moment = None,
+    min_quality: tracklets.MinQuality = 0.0,
+    order: Literal["newest", "oldest"] = "newest",
+    after: Annotated[str | None, Query(max_length=200)] = None,
+) -> HTMLResponse:
+    """Tracklets in a grid, below how many there were when."""
+    wanted = Filter(
+        cameras=camera or [],
+        exclude_cameras=exclude_camera or [],
+        start=start,
+        end=end,
+        min_quality=min_quality,
+    )
+    asked: dict[str, Any] = {
+        "camera": camera,
+        "exclude_camera": exclude_camera,
+        "start": start,
+        "end": end,
+        "min_quality": min_quality,
+    }
+    found = tracklets.list_tracklets(
+        services, caller, **asked, newest_first=order == "newest", after=after, limit=60
+    )
+    line = None if after else tracklets.time_line(services, caller, **asked, num_bins=120)
+    ordered = [] if order == "newest" else [("order", order)]
+    return page(
+        caller,
+        "browse.html",
+        "Browse",
+        section="/browse",
+        filter=wanted,
+        newest_first=order == "newest",
+        chips=chips(wanted, "/browse", ordered),
+        cameras=[each.camera for each in cameras.list_cameras(services, caller)],
+        tracklets=found.tracklets,
+        time_line=None if line is None else line.model_dump(),
+        more=found.next and query("/browse", [*_query_of(wanted), *ordered, ("after", found.next)]),
+    )
+
+
+@router.get("/tracklets/{tracklet_id}", response_class=HTMLResponse)
+def tracklet_page(
+    services: ServicesDep, caller: ViewerDep, tracklet_id: PathId, search: Number = None
+) -> HTMLResponse:
+    """One tracklet, to be played."""
+    found = tracklets.tracklet(services, caller, tracklet_id)
+    return page(
+        caller,
+        "tracklet.html",
+        f"Tracklet {tracklet_id}",
+        section="/browse",
+        tracklet=found,
+        search_id=search if caller.may("operator") else None,
+    )
+
+
+@router.get("/video/{source_id}", response_class=HTMLResponse)
+def video_page(
+    services: ServicesDep,
+    caller: ViewerDep,
+    source_id: PathId,
+    at_s: Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False)] = 0.0,
+) -> HTMLResponse:
+    """A recording at a moment, to point at somebody."""
+    found = sources.source(services, caller, source_id)
+    return page(caller, "video.html", found.name, section="/cameras", source=found, at_s=at_s)
+
+
+@router.get("/compare", response_class=HTMLResponse)
+def compare(
+    services: ServicesDep,
+    caller: ViewerDep,
+    b: Annotated[Id, Query()],
+    a: Number = None,
+    search: Number = None,
+    example: Number = None,
+) -> HTMLResponse:
+    """Two tracklets side by side, or an example of a search and a tracklet."""
+    if (search is not None or example is not None) and not caller.may("operator"):
+        raise Refused(403, f"this needs the role operator; you have {caller.role}")
+    if a is not None:
+        left = _side(tracklets.tracklet(services, caller, a))
+    elif search is not None and example is not None:
+        record = searches.search_view(services, searches.visible_search(services, caller, search))
+        found = next((each for each in record.examples if each.id == example), None)
+        if found is None:
+            raise Refused(404, f"search {search} has no example {example}")
+        base = f"/api/v1/searches/{search}/examples/{example}/crops/"
+        left = {"tracklet": None, "base": base, "count": found.num_crops, "times": [], "words": "as uploaded"}
+    else:
+        raise Refused(422, "compare needs two tracklets: /compare?a=1&b=2")
+    right = _side(tracklets.tracklet(services, caller, b))
+    return page(caller, "compare.html", "Compare", section="/browse", sides=[left, right], search_id=search)
+
+
+def _side(found: TrackletDetail) -> dict[str, Any]:
+    return {
+        "tracklet": found,
+        "base": f"/api/v1/tracklets/{found.id}/crops/",
+        "count": found.num_crops,
+        "times": found.crop_times,
+    }
+
+
+def _query_of(wanted: Filter) -> list[tuple[str, str]]:
+    return [
+        *(("camera", camera) for camera in wanted.cameras),
+        *(("exclude_camera", camera) for camera in wanted.exclude_cameras),
+        ("start", "" if wanted.start is None else repr(wanted.start)),
+        ("end", "" if wanted.end is None else repr(wanted.end)),
+        ("min_quality", repr(wanted.min_quality) if wanted.min_quality else ""),
+    ]

@@ -1,0 +1,44 @@
+"""Everything that the handlers work with: made once, passed in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.uploads import Uploads
+
+from pipeline.config import Config
+from storage.gallery import Gallery
+from web.clip_cache import ClipCache
+from web.jobs import Jobs
+from web.networks import Networks
+from web.passwords import Passwords
+from web.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running server.
+
+    Attributes:
+        gallery: opened for writing.
+        config: names detector and tracker for questions by picture and video.
+        settings: of the server.
+        networks: detector and embedder, loaded when first needed.
+        uploads: pictures and clips that were received.
+        clips: moments cut out of recordings, in memory.
+        jobs: long work.
+        passwords: hashes and checks them.
+        clock: seconds UTC.
+    """
+
+    gallery: Gallery
+    config: Config
+    settings: ServerSettings
+    networks: Networks
+    uploads: Uploads
+    clips: ClipCache
+    jobs: Jobs
+    passwords: Passwords = field(default_factory=Passwords)
+    clock: Callable[[], float] = time.time

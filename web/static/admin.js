@@ -1,0 +1,76 @@
+// Erasure, audit, and long work on the index.
+
+import { API, all, askJson, guarded, jsonOf, listen, make, one, plural, sentence } from "./base.js";
+
+export function startErasure() {
+  const form = one("[data-erasure]");
+  if (!form) return;
+  const erase = one("[data-erase]", form);
+  const { confirmation, reason } = form.elements;
+  const phrase = one("[data-phrase]", form).textContent;
+  const request = (dry_run) => askJson("POST", `${API}/erasures`, {
+    tracklets: JSON.parse(form.dataset.tracklets),
+    searches: JSON.parse(form.dataset.searches),
+    reason: reason.value || "preview",
+    dry_run,
+  });
+  const preview = async () => {
+    const found = await guarded(form, () => request(true));
+    if (found) showErasure(found);
+    erase.disabled = confirmation.value.trim() !== phrase;
+  };
+  confirmation.addEventListener("input", () => (erase.disabled = confirmation.value.trim() !== phrase));
+  one("[data-dry]", form).addEventListener("click", preview);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (confirmation.value.trim() !== phrase) return;
+    const found = await guarded(form, () => request(false));
+    if (!found) return;
+    showErasure(found);
+    all("input, button", form).forEach((field) => (field.disabled = true));
+    one("#preview").closest("section").remove();
+  });
+  preview();
+}
+
+function showErasure({ dry_run, tracklets, counts, remaining }) {
+  const lines = Object.entries(counts).map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
+  const after = remaining.length ? "The check afterwards still found:" : "The check afterwards found nothing left.";
+  const parts = [make("p", {}, dry_run ? `Would be deleted: ${plural(tracklets, "tracklet")} and` : `Deleted: ${plural(tracklets, "tracklet")} and`), make("ul", {}, ...lines)];
+  if (!dry_run) parts.push(make("p", { class: remaining.length ? "error" : "good" }, after), make("ul", {}, ...remaining.map((words) => make("li", {}, words))));
+  one("[data-preview]").replaceChildren(...parts);
+}
+
+export function startAudit() {
+  const button = one("[data-verify]");
+  button.addEventListener("click", () => guarded(button.closest("section"), async () => {
+    const words = one("[data-verify-words]");
+    words.textContent = "Reading…";
+    const found = await askJson("GET", `${API}/audit/verify`).finally(() => (words.textContent = ""));
+    const erased = found.erased_crops ? ` ${plural(found.erased_crops, "picture")} ${found.erased_crops === 1 ? "was" : "were"} erased on request.` : "";
+    const state = found.ok ? `Whole: ${found.entries.toLocaleString("en")} entries.` : `Not whole: ${found.problems.map(sentence).join(" ")}`;
+    words.className = found.ok ? "good" : "error";
+    words.textContent = `${state}${erased} Head: ${found.head}`;
+  }));
+}
+
+export function startJobs() {
+  let running = false;
+  const show = (job) => {
+    one("[data-job-panel]").hidden = false;
+    const share = job.total ? job.done / job.total : null;
+    const count = job.total ? `, ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}` : "";
+    one("[data-job-words]").textContent = job.state === "running" ? `${job.kind}: ${job.step}${count}` : `${job.kind}: ${job.state}. ${job.message ? sentence(job.message) : ""}`;
+    const bar = one("[data-job-progress]");
+    bar.hidden = job.state !== "running";
+    if (share === null) bar.removeAttribute("value");
+    else bar.value = share;
+    one("#job").textContent = job.state === "running" ? "Work in progress" : "Last work";
+    if (running && job.state !== "running") setTimeout(() => location.reload(), 1500);
+    running = job.state === "running";
+  };
+  const job = jsonOf("[data-job-of]");
+  if (job) show(job);
+  for (const form of all("form[data-job]")) form.addEventListener("answered", (event) => event.detail && show(event.detail));
+  listen({ job: show });
+}
