@@ -50,6 +50,7 @@ def fill(
     seed: int,
     embeddings: int = 0,
     url: str | None = None,
+    spec: EmbedderSpec = SPEC,
 ) -> None:
     """Makes a gallery at `folder` whose tracklets are rows alone.
 
@@ -57,7 +58,7 @@ def fill(
         num_tracklets: In the order of time, ids from 1; 20 of them of the camera "rare", the last one.
         num_cameras: At least 2.
         days: Over which they are spread, from `START` on.
-        embeddings: So many of the first tracklets get a random unit vector of 2048 numbers, by `SPEC`.
+        embeddings: So many of the first tracklets get a random unit vector by `spec`.
         url: Of an empty PostgreSQL database; None: SQLite.
     """
     rng, names = np.random.default_rng(seed), camera_names(num_cameras)
@@ -76,7 +77,7 @@ def fill(
                 connection.execute(sa.insert(schema.tracklets), rows)
         with gallery._database.writing() as connection:
             connection.execute(sa.insert(schema.tracklet_hours), list(_hours(names, cameras, starts, lasts)))
-            _embed(connection, min(embeddings, num_tracklets), rng)
+            _embed(connection, min(embeddings, num_tracklets), rng, spec)
             if url is not None:  # SQLite's planner does without
                 connection.execute(sa.text("ANALYZE"))
 
@@ -134,11 +135,11 @@ def _hours(
         yield {"camera": names[camera], "hour": hour, "num_tracklets": count, "longest_s": most}
 
 
-def _embed(connection: sa.Connection, number: int, rng: np.random.Generator) -> None:
-    generation = generations.for_new_tracklets(connection, SPEC)
+def _embed(connection: sa.Connection, number: int, rng: np.random.Generator, spec: EmbedderSpec) -> None:
+    generation = generations.for_new_tracklets(connection, spec)
     for first in range(1, number + 1, _AT_ONCE // 10):
         ids = range(first, min(first + _AT_ONCE // 10, number + 1))
-        vectors = rng.normal(size=(len(ids), SPEC.dimension)).astype(np.float32)
+        vectors = rng.normal(size=(len(ids), spec.dimension)).astype(np.float32)
         packed = encoding.pack_vectors(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         rows = [
             {"generation_id": generation, "tracklet_id": tracklet_id, "vector": vector}

@@ -31,7 +31,6 @@ from evaluation.datasets import load
 from evaluation.reid import embed_tracklets
 from pipeline.embedding import Embedding, build_embedder, named_embedder, unit
 from pipeline.feedback import ranking_direction
-from pipeline.hooks import Hooks
 
 PAGE, PAGES = 10, 4
 Rows = npt.NDArray[np.int64]
@@ -49,30 +48,28 @@ class People:
     camids: Rows
 
 
-class Progress(Hooks):
-    """Says how far the embedding is."""
-
-    def on_step(self, what: str, done: int, total: int | None) -> None:
-        if done % 160 == 0 or done == total:
-            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
-
-
 def people_of(options: argparse.Namespace) -> People:
-    """Embeddings from the cache, or made now."""
-    if options.cache and options.cache.exists():
-        stored = np.load(options.cache)
-        return People(str(stored["spec"]), stored["embeddings"], stored["pids"], stored["camids"])
+    """Embeddings of the first people of a random order: from the cache, the rest made now."""
     dataset = load("market1501", options.root)
     everybody = np.unique([tracklet.pid for tracklet in dataset.query])
-    chosen = set(np.random.default_rng(0).permutation(everybody)[: options.people].tolist())
-    tracklets = [tracklet for tracklet in dataset.gallery if tracklet.pid in chosen]
-    embedder = build_embedder(named_embedder(options.embedder))
-    embeddings = embed_tracklets(tracklets, embedder, hooks=Progress())
-    pids, camids = (np.array([getattr(t, name) for t in tracklets]) for name in ("pid", "camid"))
-    if options.cache:
-        spec = str((embedder.spec.name, embedder.spec.weights_hash))
-        np.savez(options.cache, spec=spec, embeddings=embeddings, pids=pids, camids=camids)
-    return People(str((embedder.spec.name, embedder.spec.weights_hash)), embeddings, pids, camids)
+    chosen = np.random.default_rng(0).permutation(everybody)[: options.people]
+    settings = named_embedder(options.embedder)
+    known: dict[int, Embedding] = {}
+    if options.cache and options.cache.exists():
+        with np.load(options.cache) as stored:
+            known = {int(pid): stored[pid] for pid in stored.files}
+    embedder = build_embedder(settings)
+    by_pid = {pid: [t for t in dataset.gallery if t.pid == pid] for pid in chosen.tolist()}
+    for done, (pid, tracklets) in enumerate(by_pid.items(), start=1):
+        if pid not in known:
+            known[pid] = embed_tracklets(tracklets, embedder)
+            if options.cache and (done % 5 == 0 or done == len(by_pid)):
+                np.savez(options.cache, **{str(number): rows for number, rows in known.items()})
+                print(f"{done} of {len(by_pid)} people", file=sys.stderr, flush=True)
+    spec = f"{embedder.spec.name} {embedder.spec.weights_hash}"
+    labels = [(tracklet.pid, tracklet.camid) for tracklets in by_pid.values() for tracklet in tracklets]
+    pids, camids = np.array(labels, np.int64).T
+    return People(spec, np.concatenate([known[pid] for pid in by_pid]), pids, camids)
 
 
 def rocchio(weight: float) -> Score:
@@ -219,13 +216,13 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--embedder", default="ste_nvan")
     parser.add_argument("--people", type=int, default=250)
-    parser.add_argument("--cache", type=Path, help="a .npz for the embeddings, read if it is there")
+    parser.add_argument("--cache", type=Path, help="a .npz for embeddings; goes on where it was stopped")
     options = parser.parse_args()
     people = people_of(options)
     everybody = np.random.default_rng(1).permutation(np.unique(people.pids))
     choose, report = np.array_split(everybody, 2)
     print(f"{people.spec}: {len(people.pids)} tracklets of {len(everybody)} people\n")
-    weights = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+    weights = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
     print("Half that chooses:\n")
     feedback_table(
         people,

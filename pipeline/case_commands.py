@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,7 @@ app = typer.Typer(help="Cases: searches, notes and decisions that belong togethe
 
 Author = Annotated[
     str | None,
-    typer.Option(help="Who exports it, for the page and the audit trail; default: the log-in name."),
+    typer.Option(help="Who exports it, for the page; the audit trail names the system's user."),
 ]
 
 
@@ -23,8 +21,7 @@ Author = Annotated[
 def list_(gallery: GalleryDir, database: DatabaseUrl = None, as_json: Json = False) -> None:
     """Show the cases of a gallery."""
     from pipeline.export import iso
-    from pipeline.terminal import show_table
-    from pipeline.watch_commands import _json
+    from pipeline.terminal import show_json, show_table
     from storage.gallery import Gallery
 
     with Gallery.open(gallery, url=database, read_only=True) as opened:
@@ -43,7 +40,7 @@ def list_(gallery: GalleryDir, database: DatabaseUrl = None, as_json: Json = Fal
             for case in opened.cases.cases()
         ]
     if as_json:
-        typer.echo(_json(rows, 2))
+        show_json(rows)
         return
     columns = ("id", "name", "owner", "created", "closed", "held", "searches", "notes")
     show_table(columns, [["" if row[name] is None else row[name] for name in columns] for row in rows])
@@ -59,13 +56,14 @@ def export_(
     database: DatabaseUrl = None,
 ) -> None:
     """Write a case to a zip: a page to read, JSON, pictures, clips, and their hashes."""
+    from pipeline.audit_commands import note, who
     from pipeline.case_export import export_case
     from pipeline.terminal import TerminalHooks
     from storage.gallery import Gallery
 
-    who = author or getpass.getuser()
+    by = author or who()["actor"]
     with TerminalHooks() as hooks, Gallery.open(gallery, url=database) as opened:
-        export_case(opened, case_id, out, hooks, author=who, top_k=top_k)
-        subject = {"case_id": case_id, "author": who, "file": out.name}
-        opened.audit.append(who, "case.export", subject, origin=socket.gethostname(), via="command line")
+        export_case(opened, case_id, out, hooks, author=by, top_k=top_k)
+        name = opened.cases.case(case_id).name
+        note(opened, "export", {"case": case_id, "name": name, "bytes": out.stat().st_size, "author": by})
     typer.echo(f"Case {case_id} is in {out.resolve()}")

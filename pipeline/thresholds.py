@@ -85,9 +85,10 @@ def describe_errors(spec: EmbedderSpec, num_tracklets: int) -> str:
         for rate in rates
     )
     expected = round(num_tracklets * rates[0].false_match_rate)
+    number = f"about {expected:,}" if expected else "fewer than one"
     return (
         f"Measured on people who walked past six cameras in daylight (Market-1501): {points}. So, of "
-        f"{num_tracklets:,} tracklets in this gallery, about {expected:,} of other people reach the stricter "
+        f"{num_tracklets:,} tracklets in this gallery, {number} of other people reach the stricter "
         "of these lines in each search. With your cameras it can be better or worse."
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -137,25 +137,26 @@ def held_tracklets(connection: sa.Connection, ids: Iterable[int] | None = None) 
     Args:
         ids: Only these; None means all.
     """
-    if ids is None:
-        return set(connection.scalars(_held_examples())) | set(connection.scalars(_held_decided()))
+    ids = None if ids is None else list(ids)
     found: set[int] = set()
-    for some in chunks(ids):
-        found.update(connection.scalars(_held_examples().where(search_examples.c.tracklet_id.in_(some))))
-        found.update(connection.scalars(_held_decided().where(decisions.c.tracklet_id.in_(some))))
+    for statement, tracklet_id in _held():
+        if ids is None:
+            found.update(connection.scalars(statement))
+            continue
+        for some in chunks(ids):
+            found.update(connection.scalars(statement.where(tracklet_id.in_(some))))
     return found
 
 
-def _held_examples() -> sa.Select[tuple[int]]:
+def _held() -> Iterator[tuple[sa.Select[tuple[int]], sa.Column[int]]]:
+    """Statements for the tracklets of held cases, and the columns they are in."""
+    named = search_examples.c.tracklet_id
     joined = search_examples.join(searches).join(cases)
-    is_tracklet = search_examples.c.tracklet_id.is_not(None)
-    return sa.select(search_examples.c.tracklet_id).select_from(joined).where(cases.c.held, is_tracklet)
-
-
-def _held_decided() -> sa.Select[tuple[int]]:
+    yield sa.select(named).select_from(joined).where(cases.c.held, named.is_not(None)), named
+    decided = decisions.c.tracklet_id
     joined = decisions.join(searches).join(cases)
-    wanted = (cases.c.held, decisions.c.verdict == "same", stands())
-    return sa.select(decisions.c.tracklet_id).select_from(joined).where(*wanted)
+    same = (cases.c.held, decisions.c.verdict == "same", stands())
+    yield sa.select(decided).select_from(joined).where(*same), decided
 
 
 def _refuse_name(connection: sa.Connection, name: str, but: int | None) -> None:

@@ -222,8 +222,8 @@ def test_on_the_command_line(
     with zipfile.ZipFile(out) as archive:
         assert json.loads(archive.read("case.json"))["exported"]["by"] == "Ada L."
     (entry,) = gallery.audit.entries()
-    assert (entry.action, entry.subject["case_id"]) == ("case.export", case.case_id)
-    assert entry.subject["author"] == "Ada L."
+    assert (entry.action, entry.subject["case"], entry.via) == ("export", case.case_id, "command line")
+    assert (entry.subject["author"], entry.subject["bytes"]) == ("Ada L.", out.stat().st_size)
     wrong = run_cli("case", "export", 99, *folder, "--out", tmp_path / "x.zip")
     assert (wrong.returncode, wrong.stderr.strip()) == (
         2, "retrace: no case has the id 99: list them to see which there are",
