@@ -113,7 +113,7 @@ def _without_span(walk: _Walk, span: tuple[str, float, float] | None) -> list[_W
 
 def _statement(filter: GalleryFilter, newest_first: bool, of_camera: bool, ended_before: bool) -> AnySelect:
     start, end, number = tracklets.c.start, tracklets.c.end, tracklets.c.id
-    place, seconds = sa.tuple_(start, number), sa.Double()
+    place, seconds = sa.tuple_(start, number), sa.Double
     begin = sa.tuple_(sa.bindparam("begin", type_=seconds), sa.bindparam("begin_id", type_=Key()))
     bound = sa.bindparam("bound", type_=seconds)
     # One bound on either side: of two on the same one, SQLite would begin at whichever comes first.
@@ -140,7 +140,7 @@ def _parameters(walk: _Walk, after: Place | None, newest_first: bool) -> dict[st
     else:
         begin = (walk.first, 0)
         place, bound = begin if after is None else max(after, begin), walk.last
-    named = {"begin": place[0], "begin_id": place[1], "bound": bound}
+    named: dict[str, Any] = {"begin": place[0], "begin_id": place[1], "bound": bound}
     if walk.camera is not None:
         named["of_camera"] = walk.camera
     if walk.ended_before is not None:
