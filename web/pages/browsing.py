@@ -70,7 +70,7 @@ def browse(
         "min_quality": min_quality,
     }
     found = tracklets.list_tracklets(
-        services, caller, **asked, newest_first=order == "newest", after=after, limit=60
+        services, caller, **asked, newest_first=order == "newest", after=after, limit=48
     )
     line = None if after else tracklets.time_line(services, caller, **asked, num_bins=120)
     ordered = [] if order == "newest" else [("order", order)]

@@ -1,7 +1,7 @@
 // Retrace in the browser. The server renders each page; this adds what a page cannot do alone:
 // what all pages need is here, the rest is loaded by the page that needs it.
 
-import { IDLE_MS, all, announce, flash, kept, localise, onKeys, one, pageAt } from "./base.js";
+import { IDLE_MS, all, announce, flash, kept, localise, make, onKeys, one, pageAt } from "./base.js";
 import { showTrayCount } from "./examples.js";
 import { startForms } from "./forms.js";
 
@@ -46,6 +46,11 @@ function startRefresh(list) {
   }, Number(list.dataset.refresh) * 1000);
 }
 
+/** A picture that is gone, or was never kept, says so. */
+function sayMissing({ target }) {
+  if (target instanceof HTMLImageElement) target.replaceWith(make("span", { class: "no-picture" }, "no picture"));
+}
+
 // The script of a page, and the function that begins it.
 const PAGES = {
   browse: ["./browse.js", "startBrowse"],
@@ -61,6 +66,7 @@ const PAGES = {
 };
 
 async function start() {
+  document.addEventListener("error", sayMissing, true); // errors of pictures do not bubble
   startTheme();
   localise();
   startForms();
