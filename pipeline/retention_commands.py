@@ -148,7 +148,7 @@ def erase(
         for line in left:
             typer.echo(line)
         typer.echo(
-            f"Erased. {'Not everything is gone.' if left else 'Nothing of it is left in the gallery.'}"
+            "Erased, but not everything is gone." if left else "Erased. Nothing is left in the gallery."
         )
     if left:
         raise typer.Exit(1)

@@ -11,8 +11,10 @@ Unless it is root: no process and no thread can be started.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import sys
 from collections.abc import Iterator
@@ -76,6 +78,9 @@ def main(argument: str) -> None:
     import av
     import cv2
 
+    for module in pkgutil.walk_packages(av.__path__, "av."):  # it loads some of them when they are needed
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(0)
     hold_down(bounds.memory_bytes)
@@ -259,7 +264,7 @@ def _rgb(picture: Any, side_px: int) -> Any:
 
     scale = min(1.0, side_px / max(picture.width, picture.height))
     width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    image = picture.to_ndarray(format="rgb24", width=width, height=height)
+    image = picture.to_ndarray(format="rgb24", width=width, height=height, threads=1)
     return np.rot90(image, round(picture.rotation / 90) % 4)
 
 

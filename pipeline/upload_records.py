@@ -40,8 +40,8 @@ class UploadLimits(Settings):
     frame_side_px: int = Field(
         1920, ge=16, description="larger frames of a clip are shrunk; bounds the memory of a query"
     )
-    cpu_s: int = Field(90, ge=1, description="processor time to decode one upload")
-    wall_s: float = Field(120.0, gt=0, description="time to decode one upload")
+    cpu_s: int = Field(120, ge=1, description="processor time to decode one upload")
+    wall_s: float = Field(180.0, gt=0, description="time to decode one upload")
     memory_bytes: int = Field(1 << 30, ge=1, description="memory to decode one upload, beside the libraries")
     children: int = Field(2, ge=1, description="uploads decoded at the same time")
     max_wait_s: float = Field(10.0, ge=0, description="an upload waits so long for its turn to be decoded")

@@ -6,6 +6,7 @@ that this process encoded itself from plain pixels: no metadata and nothing of t
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -94,6 +95,10 @@ class Uploads:
             private = Path(tempfile.mkdtemp(".part", dir=self._folder))
             try:
                 yield Reception(private, owner, claimed_size, self.limits, self._turn)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise UploadsBusy("the disk is full: try again when there is room") from error
+                raise
             finally:
                 shutil.rmtree(private)
 

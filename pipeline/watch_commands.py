@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pipeline.types import Image
     from storage.gallery import Gallery
     from storage.watch_records import Watch
 
@@ -77,7 +78,7 @@ def add(
     if not tracklet and not image:
         raise ValueError("watch add takes --tracklet ID or --image FILE: whom to watch for")
     with _open(gallery, database, write=True) as opened:
-        crops = []
+        crops: list[Image] = []
         if image:
             pictures = read_pictures(image, [parse_box(text) for text in box or []])
             crops, _ = cut_people(pictures, [str(path) for path in image], load_config(config, set_ or []))

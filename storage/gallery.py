@@ -209,6 +209,7 @@ class Gallery:
             ids = rows.of_source(connection, source_id)
             holds.refuse_held(connection, ids, f"source {source_id} cannot be begun anew")
             rows.delete(connection, ids)
+            rows.forget_erased(connection, source_id)
             gaps.delete_of_source(connection, source_id)
             record = sources.get(connection, source_id)
         if ids:
@@ -250,6 +251,7 @@ class Gallery:
         with self._database.writing() as connection:
             sources.update(connection, source_id, values)
             rows.finish_source(connection, source_id)
+            rows.forget_erased(connection, source_id)
 
     def live_sources(self, camera: str) -> list[SourceRecord]:
         """The running live sources of one camera, oldest first: all but its newest run have died."""
@@ -332,7 +334,7 @@ class Gallery:
         Args:
             spec: What made the embeddings.
             refining: Keys (track_id, first frame) that the caller has stored before: one of them that is not
-                there any more was deleted, and is left out.
+                there any more was deleted, and is left out, as is always what was erased.
 
         Returns:
             The id of each tracklet that is stored now, in the order given.

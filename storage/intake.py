@@ -30,7 +30,8 @@ def add_tracklets(
     wanted = _largest(given, spec)
     with database.reading() as connection:
         known = _known(connection, source_id, wanted)
-    wanted = _not_deleted(wanted, known, refining)
+        gone = {*refining, *tracklets.erased(connection, source_id)}
+    wanted = _not_deleted(wanted, known, gone)
     intake = _Intake(media, source_id)
     try:
         for key, tracklet in wanted.items():
@@ -38,7 +39,8 @@ def add_tracklets(
                 intake.stage(key, tracklet)
         with database.writing() as connection:
             known = _known(connection, source_id, wanted)  # another process may have been quicker
-            wanted = _not_deleted(wanted, known, refining)
+            gone |= tracklets.erased(connection, source_id)
+            wanted = _not_deleted(wanted, known, gone)
             generation_id = generations.for_new_tracklets(connection, spec)
             for key, tracklet in wanted.items():
                 if _adds(tracklet, known.get(key)):
@@ -108,9 +110,9 @@ def _largest(given: Sequence[NewTracklet], spec: EmbedderSpec) -> dict[Key, NewT
 
 
 def _not_deleted(
-    wanted: dict[Key, NewTracklet], known: dict[Key, Stored], refining: Collection[Key]
+    wanted: dict[Key, NewTracklet], known: dict[Key, Stored], once_stored: Collection[Key]
 ) -> dict[Key, NewTracklet]:
-    return {key: tracklet for key, tracklet in wanted.items() if key in known or key not in refining}
+    return {key: tracklet for key, tracklet in wanted.items() if key in known or key not in once_stored}
 
 
 def _adds(tracklet: NewTracklet, stored: Stored | None) -> bool:

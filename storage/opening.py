@@ -90,6 +90,8 @@ def _make_sqlite(folder: GalleryFolder, mark: FolderMark) -> None:
         with errors.disk_errors(folder.root):
             with database.migrating() as connection:
                 _upgrade_and_mark(connection, mark)
+            if not database.merge_log():  # what did not fit into the file would be left behind
+                raise errors.full(folder.root)
             database.close()
             place_once(temporary, folder.database_file)
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pipeline", "models", "storage", "evaluation", "training", "synthetic", "benchmarks")
+PACKAGES = ("pipeline", "models", "storage", "evaluation", "training", "synthetic", "web", "benchmarks")
 
 
 def test_the_readme_has_a_line_for_every_file() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from time import monotonic
 
 from pipeline.clips import tracklet_clip
-
 from storage.gallery import Gallery
 
 _MAX_BYTES = 128_000_000

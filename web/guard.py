@@ -16,8 +16,8 @@ from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from storage.account_records import Session
 
+from storage.account_records import Session
 from storage.errors import DatabaseUnavailable
 from web.access import RANK, Caller
 from web.problems import problem

@@ -150,6 +150,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _value(request: Request, error: Exception) -> Response:
     if isinstance(error, _NOT_FOUND):
         return _answer(request, HTTPStatus.NOT_FOUND, str(error))
+    if isinstance(error, errors.CropsExpired):
+        return _answer(request, HTTPStatus.GONE, str(error))
     if isinstance(error, _CONFLICT):
         return _answer(request, HTTPStatus.CONFLICT, str(error))
     # A ValueError is about what somebody gave, and written for them to read.

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.uploads import Uploads
-
 from pipeline.config import Config
+from pipeline.uploads import Uploads
 from storage.gallery import Gallery
 from web.clip_cache import ClipCache
 from web.jobs import Jobs

@@ -29,19 +29,19 @@ def every(connection: sa.Connection, now: float) -> list[CameraView]:
     """All cameras of which something was said, by name."""
     view = camera_views.c
     statement = sa.select(view.camera, view.state, view.detail, view.updated, view.frame_time)
+    rows = connection.execute(statement.order_by(view.camera)).all()
     last = {extent.camera: extent.last for extent in hours.extents(connection)}
-    found = []
-    for row in connection.execute(statement.order_by(view.camera)).all():
+    shown: dict[int, list[str]] = {}  # cameras by the last of their hours
+    for row in rows:
         until = last.get(row.camera, now) if row.state == "recorded" else now
-        found.append(CameraView(*row, _per_hour(connection, row.camera, until)))
-    return found
-
-
-def _per_hour(connection: sa.Connection, camera: str, now: float) -> tuple[int, ...]:
-    present = hours.hour_of(now)
-    first = present - _HOURS_SHOWN + 1
-    found = hours.per_bin(connection, [camera], first, present).get(camera, {})
-    return tuple(found.get(number, 0) for number in range(_HOURS_SHOWN))
+        shown.setdefault(hours.hour_of(until), []).append(row.camera)
+    per_hour: dict[str, tuple[int, ...]] = {}
+    for present, cameras in shown.items():
+        found = hours.per_bin(connection, cameras, present - _HOURS_SHOWN + 1, present)
+        for camera in cameras:
+            counts = found.get(camera, {})
+            per_hour[camera] = tuple(counts.get(number, 0) for number in range(_HOURS_SHOWN))
+    return [CameraView(*row, per_hour[row.camera]) for row in rows]
 
 
 def frame(connection: sa.Connection, camera: str) -> bytes | None:

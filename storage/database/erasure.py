@@ -13,7 +13,7 @@ from storage.database.accountability import audit_crops, search_examples, search
 from storage.database.accountability import decisions as decision_rows
 from storage.database.decisions import stands
 from storage.database.schema import camera_views as view_rows
-from storage.database.schema import embeddings, metadata
+from storage.database.schema import embeddings, erased_tracks, metadata, sources
 from storage.database.schema import tracklets as tracklet_rows
 from storage.database.tracklets import chunks
 
@@ -161,6 +161,7 @@ def embeddings_of(connection: sa.Connection, ids: Iterable[int]) -> Iterator[tup
 
 def delete(connection: sa.Connection, scope: Scope) -> None:
     """Deletes all that an erasure is about."""
+    _bar_return(connection, scope.ids)
     audit.erase_crops(connection, scope.ids, scope.searches)
     for camera, start, end in scope.spans:
         camera_views.forget_frames(connection, camera, start, end)
@@ -169,6 +170,17 @@ def delete(connection: sa.Connection, scope: Scope) -> None:
     for some in chunks(scope.left_empty):
         connection.execute(sa.delete(searches).where(searches.c.id.in_(some)))
     tracklets.delete(connection, scope.ids)
+
+
+def _bar_return(connection: sa.Connection, ids: Iterable[int]) -> None:
+    """Notes the tracks of sources that are still being read, which would give them again."""
+    key = (tracklet_rows.c.source_id, tracklet_rows.c.track_id, tracklet_rows.c.first_frame)
+    for some in chunks(ids):
+        running = (tracklet_rows.c.id.in_(some), sources.c.status == "running")
+        statement = sa.select(*key).select_from(tracklet_rows.join(sources)).where(*running)
+        noted = [dict(row._mapping) for row in connection.execute(statement)]
+        if noted:
+            connection.execute(sa.insert(erased_tracks), noted)
 
 
 def remains(connection: sa.Connection, scope: Scope) -> list[str]:

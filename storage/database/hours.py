@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from storage.database.schema import tracklet_hours, tracklets
+from storage.database.schema import AnySelect, tracklet_hours, tracklets
 
 HOUR_S = 3600.0
 
@@ -67,7 +67,7 @@ def extents(connection: sa.Connection) -> list[Extent]:
     return [Extent(*row) for row in connection.execute(_EXTENTS) if row[1] is not None]
 
 
-def _extents() -> sa.Select[tuple[str, float, float, float, float]]:
+def _extents() -> AnySelect:
     """From each camera's name the index leads to the next one's; DISTINCT would read every row."""
     hours, rows = tracklet_hours.c, tracklets.c
     names = sa.select(sa.func.min(hours.camera).label("camera")).cte("names", recursive=True)

@@ -144,6 +144,15 @@ camera_views = sa.Table(
     sa.Column("frame_time", sa.Double),  # seconds UTC
 )
 
+# Erased while their source was still being read: a run that goes on with it must not store them again.
+erased_tracks = sa.Table(
+    "erased_tracks",
+    metadata,
+    reference("source_id", "sources.id", primary_key=True),
+    sa.Column("track_id", Key, primary_key=True, autoincrement=False),
+    sa.Column("first_frame", Key, primary_key=True, autoincrement=False),
+)
+
 trajectories = sa.Table(
     "trajectories",
     metadata,

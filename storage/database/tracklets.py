@@ -14,6 +14,7 @@ from storage.database.schema import (
     AnyRow,
     AnySelect,
     embeddings,
+    erased_tracks,
     gallery,
     generations,
     sources,
@@ -87,10 +88,22 @@ def keys(
         else [statement.where(tracklets.c.track_id.in_(some)) for some in chunks(track_ids)]
     )
     return {
-        (row[0], row[1]): Stored(*row[2:6], bool(row[6]))
+        (row[0], row[1]): Stored(row[2], row[3], row[4], row[5], bool(row[6]))
         for each in narrowed
         for row in connection.execute(each)
     }
+
+
+def erased(connection: sa.Connection, source_id: int) -> set[Key]:
+    """Keys of a running source that were erased: nothing is stored under them."""
+    columns = (erased_tracks.c.track_id, erased_tracks.c.first_frame)
+    rows = connection.execute(sa.select(*columns).where(erased_tracks.c.source_id == source_id))
+    return {(row[0], row[1]) for row in rows}
+
+
+def forget_erased(connection: sa.Connection, source_id: int) -> None:
+    """For a source that gives none of its tracks again: it is done, or is begun anew with other numbers."""
+    connection.execute(sa.delete(erased_tracks).where(erased_tracks.c.source_id == source_id))
 
 
 def insert(connection: sa.Connection, source_id: int, tracklet: NewTracklet) -> int:

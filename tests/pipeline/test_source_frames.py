@@ -29,7 +29,7 @@ def number_at(path: Path, at_s: float) -> tuple[int, float]:
     return number_in(image.mean(axis=2)), since
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_the_frame_is_the_one_shown_at_that_moment(tmp_path: Path, suffix: str) -> None:
     path = clip(tmp_path / f"v.{suffix}", 150)
     for at_s, expected in ((0.0, 0), (0.05, 0), (0.1001, 1), (4.96, 49), (7.0501, 70), (14.95, 149)):
@@ -38,8 +38,8 @@ def test_the_frame_is_the_one_shown_at_that_moment(tmp_path: Path, suffix: str) 
 
 
 def test_a_picture_stays_until_the_next_comes(tmp_path: Path) -> None:
-    path = clip(tmp_path / "v.mp4", 5, pts=[0, 100, 3000, 3100, 8000])
-    assert [number_at(path, at_s)[0] for at_s in (0.5, 2.999, 3.0, 7.5, 8.0)] == [1, 1, 2, 3, 4]
+    path = clip(tmp_path / "v.mp4", 5, pts=[0, 100, 2000, 2100, 2200])
+    assert [number_at(path, at_s)[0] for at_s in (0.05, 0.5, 1.999, 2.0, 2.15)] == [0, 1, 1, 2, 3]
 
 
 def test_an_analysis_rate_does_not_leave_out_frames(tmp_path: Path) -> None:

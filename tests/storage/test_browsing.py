@@ -27,7 +27,7 @@ def lasting(track_id: int, start: float, duration: float, quality: float) -> New
     return tracklet(track_id, start=start, timestamps=start + np.linspace(0.0, duration, 10), quality=quality)
 
 
-def fill_at_random(gallery: Gallery, rng: np.random.Generator, number: int = 150) -> list[TrackletRecord]:
+def fill_at_random(gallery: Gallery, rng: np.random.Generator, number: int = 60) -> list[TrackletRecord]:
     """Tracklets over some hours, some of equal start, some long, some refined and some deleted since."""
     for camera in CAMERAS:
         source = gallery.begin_source(camera, f"{camera}.mp4", camera, 0.0, "s").id
@@ -90,7 +90,7 @@ def test_a_page_is_what_looking_at_every_tracklet_finds(
     monkeypatch.setattr("storage.gallery._PAGE", 7)
     rng = np.random.default_rng(5)
     stored = fill_at_random(gallery, rng)
-    for _ in range(120):
+    for _ in range(60):
         filter, newest_first = some_filter(rng), bool(rng.integers(2))
         expected = in_order([record for record in stored if passes(filter, record)], newest_first)
         assert list(gallery.tracklets(filter, newest_first=newest_first)) == expected, filter
@@ -140,7 +140,7 @@ def statements(gallery: Gallery) -> Iterator[list[tuple[str, Any]]]:
 @pytest.mark.parametrize("analysed", [False, True])
 def test_no_question_reads_through_all_tracklets(gallery: Gallery, analysed: bool) -> None:
     rng = np.random.default_rng(6)
-    stored = fill_at_random(gallery, rng, 60)
+    stored = fill_at_random(gallery, rng, 40)
     sqlite = gallery.backend == "sqlite"
     with gallery._database.migrating() as connection:
         if analysed:

@@ -138,9 +138,16 @@ def test_a_full_disk() -> None:
             assert gallery.counts()["tracklets"] == len(records) + 1
 
 
+@pytest.mark.parametrize("size", ["200k", "1000k", "1200k"])
+def test_a_disk_too_small_for_a_new_gallery_is_full(size: str) -> None:
+    """With 1200k the tables fit into the log, and the log not into the file."""
+    with small_disk(size) as disk, pytest.raises(GalleryFull, match=r"no space left.*gallery"):
+        Gallery.open(disk / "gallery", create=True)
+
+
 def test_a_disk_that_the_database_fills() -> None:
     """The write-ahead log is what meets the end."""
-    with small_disk("1200k") as disk:
+    with small_disk("1600k") as disk:
         with Gallery.open(disk / "gallery", create=True) as gallery:
             source = gallery.begin_source("door", "a", "f", 0.0, "s").id
             ids = gallery.add_tracklets(source, [tracklet(number) for number in range(4)], SPEC)

@@ -278,6 +278,25 @@ def test_a_track_still_in_view_does_not_come_back(gallery: Gallery) -> None:
     assert gallery.check_erased(done) == []
 
 
+def test_a_source_that_is_read_again_does_not_bring_it_back(gallery: Gallery) -> None:
+    """A half-done ingest knows what is stored, and gives all else again."""
+    source = gallery.begin_source("door", "door", "of door", 1000.0, "settings").id
+    first, second = gallery.add_tracklets(source, [version(0, 20), version(1, 20)], SPEC)
+    done = gallery.erase([first], **WHO)
+    again = [version(0, 20, finished=True), tracklet(0, first_frame=99), version(2, 20)]
+    ids = gallery.add_tracklets(source, again, SPEC)
+    assert len(ids) == 2, "another tracklet of that track is another tracklet"
+    assert {record.id for record in gallery.tracklets()} == {second, *ids}
+    assert gallery.check_erased(done) == []
+    gallery.erase([second], **WHO)
+    gallery.restart_source(source, settings_hash="others")  # then its tracks have other numbers
+    assert len(gallery.add_tracklets(source, [version(1, 20)], SPEC)) == 1
+    gallery.erase([record.id for record in gallery.tracklets()], **WHO)
+    gallery.finish_source(source, {})
+    with gallery._database.reading() as connection:
+        assert connection.execute(sa.text("SELECT COUNT(*) FROM erased_tracks")).scalar_one() == 0
+
+
 def test_an_erasure_that_was_killed_is_finished_by_the_sweep(place: Place, start_process: Start) -> None:
     with place.create() as gallery:
         made = everywhere(gallery)

@@ -150,8 +150,8 @@ def test_an_older_schema_is_not_upgraded_by_a_reader(
     plain_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain_place.create().close()
-    monkeypatch.setattr("storage.database.migrate.VERSION", "0003")
-    with pytest.raises(OlderSchema, match="has schema 0002, older than 0003"):
+    monkeypatch.setattr("storage.database.migrate.VERSION", "0004")
+    with pytest.raises(OlderSchema, match="has schema 0003, older than 0004"):
         plain_place.open(read_only=True)
 
 

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
-from pipeline.case_export import export_case
 from starlette.background import BackgroundTask
-from storage.case_records import Case
 
+from pipeline.case_export import export_case
+from storage.case_records import Case
 from storage.errors import CaseNotFound
 from web.access import Caller, OperatorDep, ServicesDep
 from web.api.searches import search_view

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pipeline.thresholds import threshold_of
 
 from pipeline import query as queries
 from pipeline.feedback import rank
 from pipeline.hooks import Hooks
+from pipeline.thresholds import threshold_of
 from storage.audit_records import AuditCrop
 from storage.case_records import NewExample, SearchRecord
-from storage.errors import SearchNotFound
+from storage.errors import CropsExpired, GalleryDamaged, SearchNotFound
 from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
 from web import resources
@@ -363,7 +364,8 @@ def _note_search(
     crops = []
     for each in examples:
         if each.tracklet_id is not None:
-            crops.append(AuditCrop(services.gallery.thumbnail(each.tracklet_id), each.tracklet_id))
+            with suppress(CropsExpired, GalleryDamaged):  # retention may have taken the picture
+                crops.append(AuditCrop(services.gallery.thumbnail(each.tracklet_id), each.tracklet_id))
         else:
             crops.append(AuditCrop(each.crops[len(each.crops) // 2], None))
     subject = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from storage.account_records import User
 
+from storage.account_records import User
 from web import passwords
 from web.access import AnyoneDep, Caller, ServicesDep, ViewerDep
 from web.audit import note

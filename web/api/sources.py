@@ -8,10 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, Response
-from pipeline.pointing import people_in
-from pipeline.source_frames import frame_at
 
 from pipeline.crops import encode_jpeg
+from pipeline.pointing import people_in
+from pipeline.source_frames import frame_at
 from pipeline.types import Image
 from storage.records import SourceRecord
 from web.access import Caller, OperatorDep, ServicesDep, ViewerDep, visible_source

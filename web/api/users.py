@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from storage.account_records import ApiToken, User
 
+from storage.account_records import ApiToken, User
 from web.access import RANK, AdminDep, ServicesDep, ViewerDep
 from web.audit import note
 from web.problems import Refused

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BeforeValidator
 
-from web.access import ServicesDep, ViewerDep
+from pipeline.source_frames import frame_at
+from web.access import ServicesDep, ViewerDep, visible_source
 from web.api import cameras, searches, sources, tracklets
 from web.pages.rendering import chips, page, query
+from web.playing import shown_file
 from web.problems import Refused
 from web.resources import Filter, Id, Seconds, TrackletDetail
 
@@ -111,7 +113,12 @@ def video_page(
     at_s: Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False)] = 0.0,
 ) -> HTMLResponse:
     """A recording at a moment, to point at somebody."""
-    found = sources.source(services, caller, source_id)
+    record = visible_source(services, caller, source_id)
+    found = sources.view(record)
+    file = shown_file(record)
+    if file is not None and found.duration_s is None:
+        _, _, duration_s = frame_at(file, services.config.video, 0.0)
+        found = found.model_copy(update={"duration_s": duration_s})
     return page(caller, "video.html", found.name, section="/cameras", source=found, at_s=at_s)
 
 

@@ -72,7 +72,7 @@ def page(caller: Caller | None, template: str, title: str, **values: Any) -> HTM
 
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
     """What went wrong, for people."""
-    response = page(request.scope.get("retrace.caller"), "error.html", title, detail=detail)
+    response = page(request.scope.get("retrace.caller"), "error.html", title, detail=_sentence(detail))
     response.status_code = status
     return response
 
@@ -168,8 +168,8 @@ def _thousands(number: int) -> str:
 def _subject_words(value: Any) -> str:
     """A JSON value in words."""
     match value:
-        case None | [] | {} | "":
-            return "none"
+        case None:
+            return "not set"
         case bool():
             return "yes" if value else "no"
         case float():
@@ -178,8 +178,8 @@ def _subject_words(value: Any) -> str:
             kept = {name: each for name, each in value.items() if each not in (None, [], {}, "")}
             return ", ".join(f"{name} {_subject_words(each)}" for name, each in kept.items()) or "none"
         case list():
-            return "; ".join(_subject_words(each) for each in value)
-    return str(value)
+            return "; ".join(_subject_words(each) for each in value) or "none"
+    return str(value) or "none"
 
 
 def _example_words(description: dict[str, Any]) -> str:
@@ -190,3 +190,7 @@ def _example_words(description: dict[str, Any]) -> str:
     if description.get("at") is None:
         return f"{where}a picture"
     return f"{where}a clip at {_length_words(float(description['at']))}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")

@@ -33,10 +33,11 @@ export function startErasure() {
   preview();
 }
 
-function showErasure({ dry_run, tracklets, counts, remaining }) {
-  const lines = Object.entries(counts).map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
+function showErasure({ dry_run, counts, remaining }) {
+  const lines = Object.entries(counts).filter(([, count]) => count).map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
+  if (!lines.length) lines.push(make("li", {}, "nothing"));
   const after = remaining.length ? "The check afterwards still found:" : "The check afterwards found nothing left.";
-  const parts = [make("p", {}, dry_run ? `Would be deleted: ${plural(tracklets, "tracklet")} and` : `Deleted: ${plural(tracklets, "tracklet")} and`), make("ul", {}, ...lines)];
+  const parts = [make("p", {}, dry_run ? "Would be deleted:" : "Deleted:"), make("ul", {}, ...lines)];
   if (!dry_run) parts.push(make("p", { class: remaining.length ? "error" : "good" }, after), make("ul", {}, ...remaining.map((words) => make("li", {}, words))));
   one("[data-preview]").replaceChildren(...parts);
 }

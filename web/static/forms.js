@@ -121,7 +121,7 @@ function startFilters(form) {
     field.addEventListener("change", () => (hidden.value = fromInput(field.value) ?? ""));
   }
   form.addEventListener("submit", () => {
-    const empty = [...form.elements].filter((field) => field.name && ["", "0"].includes(field.value));
+    const empty = [...form.elements].filter((field) => field.name && ["", "0", field.dataset.default].includes(field.value));
     empty.forEach((field) => (field.disabled = true));
     setTimeout(() => empty.forEach((field) => (field.disabled = false)), 0);
   });

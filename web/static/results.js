@@ -39,6 +39,13 @@ function keyResult(page, event) {
   return gridKeys(event);
 }
 
+/** What a result is: a decision of a person weighs more than the threshold. */
+function kindOf({ match, verdict }) {
+  return { same: "confirmed", different: "rejected" }[verdict] ?? (match ? "match" : "candidate");
+}
+
+const isAbove = (match) => ["confirmed", "match"].includes(kindOf(match));
+
 const VERDICTS = { same: "the same person", different: "not this person", unsure: "unsure" };
 
 /** A decision is sent at once; chosen again it is taken back. */
@@ -85,8 +92,8 @@ function showResults(page) {
     return showResult(page, card, match);
   });
   known.forEach((card) => card.remove());
-  arrange(one("[data-matches]"), cards.filter((_, i) => search.matches[i].match));
-  arrange(one("[data-candidates]"), cards.filter((_, i) => !search.matches[i].match));
+  arrange(one("[data-matches]"), cards.filter((_, i) => isAbove(search.matches[i])));
+  arrange(one("[data-candidates]"), cards.filter((_, i) => !isAbove(search.matches[i])));
   if (held?.isConnected) {
     if (document.activeElement !== focused) focused.focus({ preventScroll: true });
     window.scrollBy({ top: held.getBoundingClientRect().top - before, behavior: "instant" });
@@ -104,12 +111,13 @@ function newResult() {
   return one("#result-template").content.firstElementChild.cloneNode(true);
 }
 
-function showResult(page, card, { tracklet, rank, similarity, match, verdict }) {
+function showResult(page, card, result) {
+  const { tracklet, rank, similarity, verdict } = result;
   const isNew = card.dataset.tracklet !== String(tracklet.id);
-  Object.assign(card.dataset, { tracklet: tracklet.id, similarity, verdict: verdict ?? "" });
+  Object.assign(card.dataset, { tracklet: tracklet.id, similarity, verdict: verdict ?? "", kind: kindOf(result) });
   one("[data-rank]", card).textContent = `${rank}.`;
   one("[data-similarity-words]", card).textContent = similarity.toFixed(3);
-  one("[data-kind]", card).textContent = match ? "match" : "candidate";
+  one("[data-kind-words]", card).textContent = kindOf(result);
   for (const button of all("[data-decide]", card)) button.setAttribute("aria-pressed", button.dataset.decide === verdict);
   if (!isNew) return card;
   card.id = `r${tracklet.id}`;
@@ -124,15 +132,17 @@ function showResult(page, card, { tracklet, rank, similarity, match, verdict }) 
 }
 
 function bestWords({ matches, threshold }) {
-  const found = matches.filter((match) => match.match).length;
-  if (found) return `${plural(found, "match")} at or above the threshold ${threshold.toFixed(3)}.`;
-  if (!matches.length) return "Nothing was found to compare with.";
-  const best = Math.max(...matches.map((match) => match.similarity));
-  return `No match: the best candidate, ${best.toFixed(3)}, is below the threshold ${threshold.toFixed(3)}.`;
+  const of = (kind) => matches.filter((match) => kindOf(match) === kind);
+  const [confirmed, found, candidates] = [of("confirmed").length, of("match").length, of("candidate")];
+  const known = confirmed ? `${confirmed} confirmed. ` : "";
+  if (found) return `${known}${plural(found, "match")} at or above the threshold ${threshold.toFixed(3)}.`;
+  if (!candidates.length) return known || "Nothing was found to compare with.";
+  const best = Math.max(...candidates.map((match) => match.similarity));
+  return `${known}No ${confirmed ? "other " : ""}match: the best candidate, ${best.toFixed(3)}, is below the threshold ${threshold.toFixed(3)}.`;
 }
 
 function showSummary({ search, decided }) {
-  const found = search.matches.filter((match) => match.match).length;
+  const found = search.matches.filter(isAbove).length;
   const count = (verdict) => search.decisions[verdict] ?? 0;
   one("[data-best]").textContent = bestWords(search);
   one("[data-num-matches]").textContent = found;
@@ -146,13 +156,13 @@ function showSummary({ search, decided }) {
 /** Matches are solid, candidates hollow, the examples in a colour of their own. */
 function showMarks(page) {
   const { matches, query_spans: spans } = page.search;
-  const marks = matches.map(({ tracklet, similarity, match, verdict }) => ({
+  const marks = matches.map((result) => [result, result.tracklet]).map(([result, tracklet]) => ({
     camera: tracklet.camera,
     start: tracklet.start,
     end: tracklet.end,
     href: `#r${tracklet.id}`,
-    kind: `mark-${match ? "match" : "candidate"}${verdict ? ` is-${verdict}` : ""}`,
-    words: `${tracklet.camera}, ${timeWords(tracklet.start)}, similarity ${similarity.toFixed(3)}, ${match ? "match" : "candidate"}${verdict ? `, ${VERDICTS[verdict]}` : ""}`,
+    kind: `mark-${isAbove(result) ? "match" : "candidate"} is-${kindOf(result)}`,
+    words: `${tracklet.camera}, ${timeWords(tracklet.start)}, similarity ${result.similarity.toFixed(3)}, ${kindOf(result)}`,
   }));
   marks.push(...spans.map(([camera, start, end]) => ({ camera, start, end, href: "#asked", kind: "mark-query", words: `example: ${camera}, ${timeWords(start)}` })));
   if (!marks.length) return;

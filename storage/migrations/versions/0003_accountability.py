@@ -13,6 +13,7 @@ depends_on = None
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 _TABLES = (
+    "erased_tracks",
     "retention_rules",
     "decisions",
     "search_examples",
@@ -338,6 +339,14 @@ def _create_retention() -> None:
         _seconds("embeddings_days", nullable=True),
         _seconds("metadata_days", nullable=True),
         _primary("retention_rules", "camera"),
+    )
+    op.create_table(
+        "erased_tracks",
+        _number("source_id"),
+        _number("track_id"),
+        _number("first_frame"),
+        _primary("erased_tracks", "source_id", "track_id", "first_frame"),
+        _refers("erased_tracks", "source_id", "sources.id"),
     )
 
 
