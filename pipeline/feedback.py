@@ -25,7 +25,7 @@ from storage.records import EmbedderSpec, GalleryFilter, Generation, Hit, Trackl
 Span = tuple[str, float, float]
 """Camera, start and end in seconds UTC."""
 
-REJECTED_WEIGHT = 0.2  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
+REJECTED_WEIGHT = 0.5  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
 
 
 @dataclass(frozen=True)
