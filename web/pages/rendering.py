@@ -121,6 +121,7 @@ def _environment() -> Environment:
         utc_words=_utc_words,
         length_words=_length_words,
         thousands=_thousands,
+        counted=_counted,
         segment=functools.partial(quote, safe=""),
         state_icon=lambda state: _STATE_ICONS.get(state, "unknown"),
         subject_words=_subject_words,
@@ -163,6 +164,11 @@ def _length_words(seconds: float) -> str:
 
 def _thousands(number: int) -> str:
     return f"{number:,}"
+
+
+def _counted(number: int, word: str) -> str:
+    plural = "" if number == 1 else "es" if word.endswith("ch") else "s"
+    return f"{number:,} {word}{plural}"
 
 
 def _subject_words(value: Any) -> str:
