@@ -16,7 +16,8 @@ from pipeline.clips import tracklet_clip
 from pipeline.export import whole_path
 from pipeline.feedback import Ranking, rank
 from pipeline.hooks import Hooks
-from pipeline.query import QueryError, load_embedder
+from pipeline.pointing import QueryError
+from pipeline.query import load_embedder
 from pipeline.report import template
 from storage.case_records import Example, SearchRecord
 from storage.errors import GalleryDamaged, TrackletNotFound

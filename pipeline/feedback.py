@@ -16,7 +16,7 @@ import numpy as np
 from pipeline import plugins
 from pipeline.config import BatchSettings
 from pipeline.embedding import Embedder, Embedding, embed_tracklets, settings_of, unit
-from pipeline.query import QueryError
+from pipeline.pointing import QueryError
 from storage.case_records import Example, SearchRecord, Verdict
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.gallery import EVERYTHING, Gallery
@@ -25,7 +25,7 @@ from storage.records import EmbedderSpec, GalleryFilter, Generation, Hit, Trackl
 Span = tuple[str, float, float]
 """Camera, start and end in seconds UTC."""
 
-REJECTED_WEIGHT = 0.2  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
+REJECTED_WEIGHT = 0.5  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
 
 
 @dataclass(frozen=True)

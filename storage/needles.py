@@ -39,12 +39,15 @@ def of_vector(whose: str, packed: bytes, expanded: npt.NDArray[np.float32]) -> l
         packed: (D,) float16 as bytes.
         expanded: (D,) the same as float32, norm 1.
     """
-    first = _distinctive(packed, 0, 2, _SHORTEST)
-    if first is None:
-        return []
-    stored = packed[first : first + NEEDLE_BYTES]
-    wide = expanded.astype("<f4").tobytes()[2 * first : 2 * first + NEEDLE_BYTES]
-    return [Needle(whose, stored, stored), Needle(whose, wide, stored)]
+    wide = expanded.astype("<f4").tobytes()
+    found = []
+    for content, number_bytes in ((packed, 2), (wide, 4)):
+        first = _distinctive(content, 0, number_bytes, _SHORTEST)
+        if first is not None:
+            piece = content[first : first + NEEDLE_BYTES]
+            begin, end = (at // number_bytes * 2 for at in (first, first + len(piece)))
+            found.append(Needle(whose, piece, packed[begin:end]))
+    return found
 
 
 def of_jpeg(whose: str, jpeg: bytes) -> list[Needle]:

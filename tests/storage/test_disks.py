@@ -147,7 +147,7 @@ def test_a_disk_too_small_for_a_new_gallery_is_full(size: str) -> None:
 
 def test_a_disk_that_the_database_fills() -> None:
     """The write-ahead log is what meets the end."""
-    with small_disk("1600k") as disk:
+    with small_disk("1800k") as disk:
         with Gallery.open(disk / "gallery", create=True) as gallery:
             source = gallery.begin_source("door", "a", "f", 0.0, "s").id
             ids = gallery.add_tracklets(source, [tracklet(number) for number in range(4)], SPEC)

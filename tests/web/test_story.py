@@ -238,7 +238,7 @@ def test_an_erased_person_is_gone_and_the_trail_stays_whole(server: Server) -> N
     assert client.get(f"/api/v1/tracklets/{reds[0]}").status_code == 200
     done = admin.post("/api/v1/erasures", json={**wanted, "dry_run": False}).json()
     assert done["tracklets"] == 2
-    assert done["remaining"] == []
+    assert done["remaining"] == [], "\n".join(done["remaining"])
     for tracklet in reds:
         for path in ("", "/thumbnail", "/crops/0", "/video"):
             assert client.get(f"/api/v1/tracklets/{tracklet}{path}").status_code == 404

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from http import HTTPStatus
 from pathlib import Path as File
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
@@ -25,7 +25,7 @@ router = APIRouter(tags=["cases"])
 
 CaseId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-_ZIP = {
+_ZIP: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
         "description": "report.html, case.json, crops, clips and their SHA-256 sums.",

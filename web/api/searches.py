@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from pipeline import query as queries
 from pipeline.feedback import rank
 from pipeline.hooks import Hooks
+from pipeline.pointing import Box, QueryError
 from pipeline.thresholds import threshold_of
 from storage.audit_records import AuditCrop
 from storage.case_records import NewExample, SearchRecord
@@ -70,7 +71,7 @@ def new_search(
     examples = [_example(services, caller, each, hooks) for each in given.examples]
     current = services.gallery.current_generation()
     if current is None:
-        raise queries.QueryError("the gallery holds no tracklets yet: run ingest first")
+        raise QueryError("the gallery holds no tracklets yet: run ingest first")
     threshold = threshold_of(current.spec) if given.threshold is None else given.threshold
     record = services.gallery.cases.add_search(
         caller.name,
@@ -132,13 +133,8 @@ def change_search(
     examples = [_example(services, caller, each, hooks) for each in given.add_examples]
     if examples:
         services.gallery.cases.add_examples(search_id, examples)
-    values = {
-        name: value
-        for name, value in (("threshold", given.threshold), ("case_id", given.case_id))
-        if value is not None
-    }
-    if values:
-        services.gallery.cases.update_search(search_id, **values)
+    if given.threshold is not None or given.case_id is not None:
+        services.gallery.cases.update_search(search_id, threshold=given.threshold, case_id=given.case_id)
     record = services.gallery.cases.search(search_id)
     _note_search(services, caller, "search changed", record, examples)
     return _results(services, caller, record, limit, hooks.notes)
@@ -335,14 +331,15 @@ def _query_by_upload(services: Services, caller: Caller, given: UploadExample, h
     with services.networks.embedder() as embedder:
         if upload.kind == "picture":
             image, _ = uploads.frame(upload.id, caller.name)
-            return queries.query_by_pictures([(image, given.box)], embedder, config, ["the upload"])
-        if given.box is None:
+            return queries.query_by_pictures([(image, _box(given.box))], embedder, config, ["the upload"])
+        box = _box(given.box)
+        if box is None:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a clip needs a box around the person at a moment")
         frames = uploads.frames(
             upload.id, caller.name, given.at_s - queries.TRACK_S, given.at_s + queries.TRACK_S
         )
         return queries.query_by_frames(
-            frames, given.at_s, given.box, embedder, config,
+            frames, given.at_s, box, embedder, config,
             name="the upload", frame_rate=upload.frame_rate, hooks=hooks,
         )  # fmt: skip
 
@@ -352,10 +349,19 @@ def _query_by_source(services: Services, caller: Caller, given: SourceExample, h
     file = shown_file(source)
     if file is None:
         raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
+    box = _box(given.box)
+    assert box is not None
     with services.networks.embedder() as embedder:
         return queries.query_by_video(
-            services.gallery, file, given.at_s, given.box, embedder, services.config, hooks, "the recording"
+            services.gallery, file, given.at_s, box, embedder, services.config, hooks, "the recording"
         )
+
+
+def _box(given: list[float] | None) -> Box | None:
+    if given is None:
+        return None
+    left, top, right, bottom = given
+    return left, top, right, bottom
 
 
 def _note_search(

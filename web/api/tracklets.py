@@ -94,7 +94,7 @@ def tracklet(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId) 
     moments = tracklet_moments(services.gallery, tracklet_id)
     file = shown_file(moments.source)
     times = services.gallery.trajectory(tracklet_id).timestamps
-    positions = services.gallery.crop_positions(tracklet_id) if record.has_crops else []
+    positions = services.gallery.crop_positions(tracklet_id).tolist() if record.has_crops else []
     note(services, caller, "tracklet opened", {"tracklet": record.id, "camera": record.camera})
     return TrackletDetail(
         **view(record).model_dump(),

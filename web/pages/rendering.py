@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -83,7 +84,7 @@ def query(path: str, values: list[tuple[str, str]]) -> str:
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
-def chips(wanted: Filter, path: str = "", others: list[tuple[str, str]] | None = None) -> list[Chip]:
+def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] | None = None) -> list[Chip]:
     """The parts of a filter, each with the address of `path` without it; `others` stay in that address."""
     parts: list[tuple[str, float | None, tuple[str, str]]] = [
         *((camera, None, ("camera", camera)) for camera in wanted.cameras),
