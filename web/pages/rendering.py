@@ -84,7 +84,7 @@ def query(path: str, values: list[tuple[str, str]]) -> str:
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
-def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] | None = None) -> list[Chip]:
+def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] = ()) -> list[Chip]:
     """The parts of a filter, each with the address of `path` without it; `others` stay in that address."""
     parts: list[tuple[str, float | None, tuple[str, str]]] = [
         *((camera, None, ("camera", camera)) for camera in wanted.cameras),
@@ -98,7 +98,7 @@ def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] | No
         label = f"quality at least {wanted.min_quality:g}"
         parts.append((label, None, ("min_quality", repr(wanted.min_quality))))
     return [
-        Chip(label, query(path, [each[2] for each in parts if each[2] != own] + (others or [])), seconds)
+        Chip(label, query(path, [*(each[2] for each in parts if each[2] != own), *others]), seconds)
         for label, seconds, own in parts
     ]
 
