@@ -84,7 +84,7 @@ def query(path: str, values: list[tuple[str, str]]) -> str:
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
-def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] | None = None) -> list[Chip]:
+def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] = ()) -> list[Chip]:
     """The parts of a filter, each with the address of `path` without it; `others` stay in that address."""
     parts: list[tuple[str, float | None, tuple[str, str]]] = [
         *((camera, None, ("camera", camera)) for camera in wanted.cameras),
@@ -98,7 +98,7 @@ def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] | No
         label = f"quality at least {wanted.min_quality:g}"
         parts.append((label, None, ("min_quality", repr(wanted.min_quality))))
     return [
-        Chip(label, query(path, [each[2] for each in parts if each[2] != own] + (others or [])), seconds)
+        Chip(label, query(path, [*(each[2] for each in parts if each[2] != own), *others]), seconds)
         for label, seconds, own in parts
     ]
 
@@ -122,6 +122,7 @@ def _environment() -> Environment:
         utc_words=_utc_words,
         length_words=_length_words,
         thousands=_thousands,
+        counted=_counted,
         segment=functools.partial(quote, safe=""),
         state_icon=lambda state: _STATE_ICONS.get(state, "unknown"),
         subject_words=_subject_words,
@@ -164,6 +165,11 @@ def _length_words(seconds: float) -> str:
 
 def _thousands(number: int) -> str:
     return f"{number:,}"
+
+
+def _counted(number: int, word: str) -> str:
+    plural = "" if number == 1 else "es" if word.endswith("ch") else "s"
+    return f"{number:,} {word}{plural}"
 
 
 def _subject_words(value: Any) -> str:

@@ -80,6 +80,7 @@ async function start() {
   kept("sessionStorage", "flash", null);
   const [file, begin] = PAGES[document.documentElement.dataset.page] ?? [];
   if (file) (await import(file))[begin]();
+  document.documentElement.dataset.ready = ""; // keys and buttons work from now on
 }
 
 start();
