@@ -16,10 +16,7 @@ import numpy as np
 from pipeline import plugins
 from pipeline.config import BatchSettings
 from pipeline.embedding import Embedder, Embedding, embed_tracklets, settings_of, unit
-<<<<<<< HEAD
-=======
 from pipeline.narrowing import Span, has_camera, narrowed, overlaps, passes
->>>>>>> w-cases
 from pipeline.pointing import QueryError
 from storage.case_records import Example, SearchRecord, Verdict
 from storage.errors import GalleryDamaged, TrackletNotFound
