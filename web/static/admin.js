@@ -72,6 +72,11 @@ export function startJobs() {
   };
   const job = jsonOf("[data-job-of]");
   if (job) show(job);
-  for (const form of all("form[data-job]")) form.addEventListener("answered", (event) => event.detail && show(event.detail));
+  for (const form of all("form[data-job]")) {
+    form.addEventListener("answered", (event) => {
+      running = true; // short work may have ended before anybody was told of it
+      show(event.detail);
+    });
+  }
   listen({ job: show });
 }
