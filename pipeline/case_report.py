@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline import plugins
 from pipeline.embedding import settings_of
-from pipeline.feedback import Ranked, Ranking, Span
+from pipeline.feedback import Ranked, Ranking
+from pipeline.narrowing import Span
 from pipeline.report import filter_words, picture, template
 from pipeline.thresholds import describe_errors
 from pipeline.time_line import clock, lanes, ticks

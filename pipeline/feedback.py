@@ -16,14 +16,12 @@ import numpy as np
 from pipeline import plugins
 from pipeline.config import BatchSettings
 from pipeline.embedding import Embedder, Embedding, embed_tracklets, settings_of, unit
+from pipeline.narrowing import Span, has_camera, narrowed, overlaps, passes
 from pipeline.pointing import QueryError
 from storage.case_records import Example, SearchRecord, Verdict
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.gallery import EVERYTHING, Gallery
 from storage.records import EmbedderSpec, GalleryFilter, Generation, Hit, TrackletRecord
-
-Span = tuple[str, float, float]
-"""Camera, start and end in seconds UTC."""
 
 REJECTED_WEIGHT = 0.5  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
 
@@ -155,20 +153,6 @@ def ranking_direction(
     return direction
 
 
-def narrowed(one: GalleryFilter, other: GalleryFilter) -> GalleryFilter | None:
-    """What passes both filters, spans apart; None if nothing can."""
-    cameras = one.cameras & other.cameras if one.cameras and other.cameras else one.cameras | other.cameras
-    excluded = one.exclude_cameras | other.exclude_cameras
-    starts = [start for start in (one.start, other.start) if start is not None]
-    ends = [end for end in (one.end, other.end) if end is not None]
-    start, end = max(starts, default=None), min(ends, default=None)
-    if one.cameras and other.cameras and not cameras:
-        return None
-    if start is not None and end is not None and end < start:
-        return None
-    return GalleryFilter(cameras, excluded, start, end, max(one.min_quality, other.min_quality))
-
-
 @dataclass(frozen=True)
 class _Looking:
     """One search of the index, and how its results are marked."""
@@ -187,7 +171,7 @@ class _Looking:
         fetch = top_k + len(without)
         while True:
             found = self.gallery.search(direction, self.generation.spec, fetch, wanted)[0]
-            kept = [hit for hit in found if hit.record.id not in without and not _overlaps(hit.record, spans)]
+            kept = [hit for hit in found if hit.record.id not in without and not overlaps(hit.record, spans)]
             if len(kept) >= top_k or len(found) < fetch:
                 return self._marked(kept[:top_k])
             fetch *= 4  # many tracklets of a busy camera may lie in one span
@@ -200,7 +184,7 @@ class _Looking:
                 record = self.gallery.tracklet(number)
             except TrackletNotFound:  # deleted since the search was read
                 continue
-            if _passes(record, allowed):
+            if passes(record, allowed):
                 found.append(Hit(record, 0.0))
         return sorted(self._marked(found), key=lambda hit: (-hit.similarity, hit.record.id))
 
@@ -261,7 +245,7 @@ def _spans(
     spans = [filter.exclude_span for filter in (record.filter, extra)]
     if record.filter.exclude_span is None:
         spans += [_span(gallery, example) for example in record.examples]
-    known = [span for span in spans if span is not None and _has_camera(span[0], wanted)]
+    known = [span for span in spans if span is not None and has_camera(span[0], wanted)]
     return tuple(dict.fromkeys(known))
 
 
@@ -275,24 +259,3 @@ def _span(gallery: Gallery, example: Example) -> Span | None:
     except TrackletNotFound:
         return None
     return seen.camera, seen.start, seen.end
-
-
-def _overlaps(record: TrackletRecord, spans: Sequence[Span]) -> bool:
-    return any(
-        record.camera == camera and record.end >= start and record.start <= end
-        for camera, start, end in spans
-    )
-
-
-def _passes(record: TrackletRecord, wanted: GalleryFilter) -> bool:
-    """As the index filters, for one tracklet."""
-    return (
-        _has_camera(record.camera, wanted)
-        and (wanted.start is None or record.end >= wanted.start)
-        and (wanted.end is None or record.start <= wanted.end)
-        and record.quality >= wanted.min_quality
-    )
-
-
-def _has_camera(camera: str, wanted: GalleryFilter) -> bool:
-    return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras

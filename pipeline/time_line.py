@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pipeline.narrowing import Span
 from storage.records import Hit
-
-Span = tuple[str, float, float]
-"""Camera, start and end in seconds UTC."""
 
 _TICKS = (0, 25, 50, 75, 100)  # per cent of the time axis
 _MIN_MARK_PERCENT = 0.6  # a tracklet of a second on a line of a day must still be seen

@@ -12,10 +12,11 @@ from painted import BLUE, GREEN, RED, Painted, make_scene
 
 from pipeline.config import BatchSettings, load_config
 from pipeline.embedding import Embedder, build_embedder
-from pipeline.feedback import Ranking, narrowed, rank, ranking_direction, similarity
+from pipeline.feedback import Ranking, rank, ranking_direction, similarity
 from pipeline.ingest import ingest
+from pipeline.narrowing import narrowed
 from pipeline.plugins import PluginSettings
-from pipeline.query import QueryError
+from pipeline.pointing import QueryError
 from pipeline.reindex import reindex
 from pipeline.video import SourceSpec
 from storage.case_records import NewExample, SearchRecord

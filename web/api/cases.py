@@ -97,7 +97,13 @@ def export(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> FileR
     case = visible_case(services, caller, case_id)
     folder = tempfile.TemporaryDirectory(dir=services.gallery.work_folder)  # gone when it was sent
     try:
-        made = export_case(services.gallery, case_id, File(folder.name) / "case.zip", author=caller.name)
+        made = export_case(
+            services.gallery,
+            case_id,
+            File(folder.name) / "case.zip",
+            author=caller.name,
+            cameras=caller.cameras,
+        )
         note(services, caller, "export", {"case": case_id, "name": case.name, "bytes": made.stat().st_size})
     except BaseException:
         folder.cleanup()

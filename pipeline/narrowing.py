@@ -1,0 +1,47 @@
+"""Filters put together, and applied to single tracklets, for what one search of the index cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storage.records import GalleryFilter, TrackletRecord
+
+Span = tuple[str, float, float]
+"""Camera, start and end in seconds UTC."""
+
+
+def narrowed(one: GalleryFilter, other: GalleryFilter) -> GalleryFilter | None:
+    """What passes both filters, spans apart; None if nothing can."""
+    cameras = one.cameras & other.cameras if one.cameras and other.cameras else one.cameras | other.cameras
+    excluded = one.exclude_cameras | other.exclude_cameras
+    starts = [start for start in (one.start, other.start) if start is not None]
+    ends = [end for end in (one.end, other.end) if end is not None]
+    start, end = max(starts, default=None), min(ends, default=None)
+    if one.cameras and other.cameras and not cameras:
+        return None
+    if start is not None and end is not None and end < start:
+        return None
+    return GalleryFilter(cameras, excluded, start, end, max(one.min_quality, other.min_quality))
+
+
+def overlaps(record: TrackletRecord, spans: Sequence[Span]) -> bool:
+    """Whether a tracklet lies in one of the spans."""
+    return any(
+        record.camera == camera and record.end >= start and record.start <= end
+        for camera, start, end in spans
+    )
+
+
+def passes(record: TrackletRecord, wanted: GalleryFilter) -> bool:
+    """Whether a tracklet passes a filter, spans apart."""
+    return (
+        has_camera(record.camera, wanted)
+        and (wanted.start is None or record.end >= wanted.start)
+        and (wanted.end is None or record.start <= wanted.end)
+        and record.quality >= wanted.min_quality
+    )
+
+
+def has_camera(camera: str, wanted: GalleryFilter) -> bool:
+    """Whether a camera passes a filter."""
+    return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras
