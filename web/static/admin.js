@@ -8,12 +8,13 @@ export function startErasure() {
   const erase = one("[data-erase]", form);
   const { confirmation, reason } = form.elements;
   const phrase = one("[data-phrase]", form).textContent;
-  const request = (dry_run) => askJson("POST", `${API}/erasures`, {
-    tracklets: JSON.parse(form.dataset.tracklets),
-    searches: JSON.parse(form.dataset.searches),
-    reason: reason.value || "preview",
-    dry_run,
-  });
+  const request = (dry_run) =>
+    askJson("POST", `${API}/erasures`, {
+      tracklets: JSON.parse(form.dataset.tracklets),
+      searches: JSON.parse(form.dataset.searches),
+      reason: reason.value || "preview",
+      dry_run,
+    });
   const preview = async () => {
     const found = await guarded(form, () => request(true));
     if (found) showErasure(found);
@@ -34,25 +35,39 @@ export function startErasure() {
 }
 
 function showErasure({ dry_run, counts, remaining }) {
-  const lines = Object.entries(counts).filter(([, count]) => count).map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
+  const lines = Object.entries(counts)
+    .filter(([, count]) => count)
+    .map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
   if (!lines.length) lines.push(make("li", {}, "nothing"));
-  const after = remaining.length ? "The check afterwards still found:" : "The check afterwards found nothing left.";
+  const after = remaining.length
+    ? "The check afterwards still found:"
+    : "The check afterwards found nothing left.";
   const parts = [make("p", {}, dry_run ? "Would be deleted:" : "Deleted:"), make("ul", {}, ...lines)];
-  if (!dry_run) parts.push(make("p", { class: remaining.length ? "error" : "good" }, after), make("ul", {}, ...remaining.map((words) => make("li", {}, words))));
+  if (!dry_run)
+    parts.push(
+      make("p", { class: remaining.length ? "error" : "good" }, after),
+      make("ul", {}, ...remaining.map((words) => make("li", {}, words))),
+    );
   one("[data-preview]").replaceChildren(...parts);
 }
 
 export function startAudit() {
   const button = one("[data-verify]");
-  button.addEventListener("click", () => guarded(button.closest("section"), async () => {
-    const words = one("[data-verify-words]");
-    words.textContent = "Reading…";
-    const found = await askJson("GET", `${API}/audit/verify`).finally(() => (words.textContent = ""));
-    const erased = found.erased_crops ? ` ${plural(found.erased_crops, "picture")} ${found.erased_crops === 1 ? "was" : "were"} erased on request.` : "";
-    const state = found.ok ? `Whole: ${found.entries.toLocaleString("en")} entries.` : `Not whole: ${found.problems.map(sentence).join(" ")}`;
-    words.className = found.ok ? "good" : "error";
-    words.textContent = `${state}${erased} Head: ${found.head}`;
-  }));
+  button.addEventListener("click", () =>
+    guarded(button.closest("section"), async () => {
+      const words = one("[data-verify-words]");
+      words.textContent = "Reading…";
+      const found = await askJson("GET", `${API}/audit/verify`).finally(() => (words.textContent = ""));
+      const erased = found.erased_crops
+        ? ` ${plural(found.erased_crops, "picture")} ${found.erased_crops === 1 ? "was" : "were"} erased on request.`
+        : "";
+      const state = found.ok
+        ? `Whole: ${found.entries.toLocaleString("en")} entries.`
+        : `Not whole: ${found.problems.map(sentence).join(" ")}`;
+      words.className = found.ok ? "good" : "error";
+      words.textContent = `${state}${erased} Head: ${found.head}`;
+    }),
+  );
 }
 
 export function startJobs() {
@@ -61,7 +76,10 @@ export function startJobs() {
     one("[data-job-panel]").hidden = false;
     const share = job.total ? job.done / job.total : null;
     const count = job.total ? `, ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}` : "";
-    one("[data-job-words]").textContent = job.state === "running" ? `${job.kind}: ${job.step}${count}` : `${job.kind}: ${job.state}. ${job.message ? sentence(job.message) : ""}`;
+    one("[data-job-words]").textContent =
+      job.state === "running"
+        ? `${job.kind}: ${job.step}${count}`
+        : `${job.kind}: ${job.state}. ${job.message ? sentence(job.message) : ""}`;
     const bar = one("[data-job-progress]");
     bar.hidden = job.state !== "running";
     if (share === null) bar.removeAttribute("value");
@@ -72,6 +90,11 @@ export function startJobs() {
   };
   const job = jsonOf("[data-job-of]");
   if (job) show(job);
-  for (const form of all("form[data-job]")) form.addEventListener("answered", (event) => event.detail && show(event.detail));
+  for (const form of all("form[data-job]")) {
+    form.addEventListener("answered", (event) => {
+      running = true; // short work may have ended before anybody was told of it
+      show(event.detail);
+    });
+  }
   listen({ job: show });
 }

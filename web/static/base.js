@@ -80,7 +80,11 @@ export async function ask(method, path, body) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    answer = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
   } catch {
     throw new Error("The server cannot be reached. Check the connection and try again.");
   }
@@ -122,7 +126,8 @@ export async function guarded(root, work) {
 
 const pad = (number) => String(number).padStart(2, "0");
 export const dateWords = (date) => `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
-export const clockWords = (date) => `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+export const clockWords = (date) =>
+  `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 
 export function timeWords(seconds) {
   const date = new Date(seconds * 1000);
@@ -141,7 +146,8 @@ export function setTime(element, seconds) {
 }
 
 export function localise(root = document) {
-  for (const element of all("time", root)) element.textContent = timeWords(Date.parse(element.dateTime) / 1000);
+  for (const element of all("time", root))
+    element.textContent = timeWords(Date.parse(element.dateTime) / 1000);
 }
 
 export const fromInput = (value) => (value ? new Date(value).getTime() / 1000 : null);
@@ -153,7 +159,9 @@ export function toInput(seconds) {
 /** Single keys do something only where nobody types, and can be switched off (WCAG 2.1.4). */
 export function onKeys(handle) {
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [role=slider], dialog");
+    const typing = event.target.closest(
+      "input:not([type=checkbox]), textarea, select, [role=slider], dialog",
+    );
     if (typing || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (event.key.length === 1 && event.key !== " " && kept("localStorage", "keys") === "off") return;
     if (handle(event)) event.preventDefault();
@@ -179,7 +187,8 @@ export function listen(handlers) {
     seen = Date.now();
     open();
   };
-  for (const name of ["pointermove", "keydown", "focus", "scroll"]) window.addEventListener(name, awake, { passive: true });
+  for (const name of ["pointermove", "keydown", "focus", "scroll"])
+    window.addEventListener(name, awake, { passive: true });
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : awake()));
   window.addEventListener("pagehide", close);
   setInterval(() => Date.now() - seen > IDLE_MS && close(), 60_000);

@@ -15,10 +15,13 @@ export function startBrowse() {
     else chosen.delete(card.dataset.tracklet);
     showSelection(chosen);
   });
-  one("[data-selection]").addEventListener("click", (event) => selectionDoes(event.target.dataset.do, chosen, grid));
+  one("[data-selection]").addEventListener("click", (event) =>
+    selectionDoes(event.target.dataset.do, chosen, grid),
+  );
   onKeys((event) => {
     if (event.key === "x") return toggle(event.target.closest(".card"));
-    if (event.key === "w" && chosen.size && one('[data-do="search"]')) return selectionDoes("search", chosen, grid);
+    if (event.key === "w" && chosen.size && one('[data-do="search"]'))
+      return selectionDoes("search", chosen, grid);
     return gridKeys(event);
   });
   startMore(grid);
@@ -78,7 +81,9 @@ function startMore(grid) {
     }
     loading = false;
   };
-  const watcher = new IntersectionObserver((seen) => seen[0].isIntersecting && more(false), { rootMargin: "600px" });
+  const watcher = new IntersectionObserver((seen) => seen[0].isIntersecting && more(false), {
+    rootMargin: "600px",
+  });
   const stop = () => {
     watcher.disconnect();
     link.replaceWith(make("span", { class: "muted" }, "That is all."));

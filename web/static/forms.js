@@ -20,7 +20,11 @@ function readField(field, form) {
   if (type === "number" || field.dataset.type === "int") return value === "" ? null : Number(value);
   if (type === "datetime-local") return fromInput(value);
   if (field.dataset.type === "bool") return value === "true";
-  if (field.dataset.type === "names") return value.split(",").map((name) => name.trim()).filter(Boolean);
+  if (field.dataset.type === "names")
+    return value
+      .split(",")
+      .map((name) => name.trim())
+      .filter(Boolean);
   return value;
 }
 
@@ -76,7 +80,10 @@ function showSecret(value, words) {
   one("#secret-status").textContent = "";
   one("[data-copy]").onclick = async () => {
     one("#secret-value").select();
-    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    const copied = await navigator.clipboard?.writeText(text).then(
+      () => true,
+      () => false,
+    );
     one("#secret-status").textContent = copied ? "Copied." : "Press Ctrl+C to copy.";
   };
   dialog.showModal();
@@ -106,7 +113,8 @@ export function startForms() {
   }
   for (const again of all("[data-same-as]")) {
     const first = again.form.elements[again.dataset.sameAs];
-    const compare = () => again.setCustomValidity(again.value === first.value ? "" : "The two are not the same.");
+    const compare = () =>
+      again.setCustomValidity(again.value === first.value ? "" : "The two are not the same.");
     again.addEventListener("input", compare);
     first.addEventListener("input", compare);
   }
@@ -121,7 +129,9 @@ function startFilters(form) {
     field.addEventListener("change", () => (hidden.value = fromInput(field.value) ?? ""));
   }
   form.addEventListener("submit", () => {
-    const empty = [...form.elements].filter((field) => field.name && ["", "0", field.dataset.default].includes(field.value));
+    const empty = [...form.elements].filter(
+      (field) => field.name && ["", "0", field.dataset.default].includes(field.value),
+    );
     empty.forEach((field) => (field.disabled = true));
     setTimeout(() => empty.forEach((field) => (field.disabled = false)), 0);
   });

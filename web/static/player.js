@@ -5,14 +5,22 @@ import { addToTray, trackletItem } from "./examples.js";
 
 export function startTracklet() {
   const root = one(".player");
-  if (root.dataset.search) ask("POST", `${API}/searches/${root.dataset.search}/opened/${root.dataset.tracklet}`).catch(() => {});
+  if (root.dataset.search)
+    ask("POST", `${API}/searches/${root.dataset.search}/opened/${root.dataset.tracklet}`).catch(() => {});
   const video = one("video", root);
-  video?.addEventListener("error", () => (one("[data-video-error]").textContent = "The video cannot be played here. The crops show what was kept."));
+  video?.addEventListener(
+    "error",
+    () =>
+      (one("[data-video-error]").textContent =
+        "The video cannot be played here. The crops show what was kept."),
+  );
   if (video && root.dataset.offset) startTrajectory(root, video);
   const book = one("[data-flip]", root);
   if (book) startFlip(book);
   for (const button of all("[data-add-tracklet]")) {
-    button.addEventListener("click", () => addToTray(trackletItem(button.dataset.addTracklet, button.dataset.label)));
+    button.addEventListener("click", () =>
+      addToTray(trackletItem(button.dataset.addTracklet, button.dataset.label)),
+    );
   }
 }
 
@@ -28,7 +36,9 @@ async function startTrajectory(root, video) {
     const near = Math.abs(path.timestamps[index] - at) < 0.5 && shown.checked;
     overlay.setAttribute("viewBox", `0 0 ${video.videoWidth || 1} ${video.videoHeight || 1}`);
     const [x1, y1, x2, y2] = path.xyxy[index];
-    overlay.replaceChildren(...(near ? [shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: "chosen" })] : []));
+    overlay.replaceChildren(
+      ...(near ? [shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: "chosen" })] : []),
+    );
   };
   const each = () => {
     draw();
@@ -75,16 +85,25 @@ function startFlip(book) {
   const show = (number) => {
     const words = `Crop ${number + 1} of ${count}`;
     Object.assign(one("img", book), { src: base + number, alt: words });
-    one("[data-flip-words]", book).textContent = times[number] === undefined ? words : `${words}, ${timeWords(times[number])}`;
+    one("[data-flip-words]", book).textContent =
+      times[number] === undefined ? words : `${words}, ${timeWords(times[number])}`;
   };
   const steps = stepper(() => Number(count), show, one("[data-flip-play]", book));
-  book.addEventListener("click", (event) => event.target.dataset.flipStep && steps.by(Number(event.target.dataset.flipStep)));
+  book.addEventListener(
+    "click",
+    (event) => event.target.dataset.flipStep && steps.by(Number(event.target.dataset.flipStep)),
+  );
   steps.go(0);
 }
 
 export function startCompare() {
   const root = one("[data-compare-page]");
-  const sides = all("[data-side]").map((element) => ({ element, base: element.dataset.base, count: Number(element.dataset.count), times: JSON.parse(element.dataset.times) }));
+  const sides = all("[data-side]").map((element) => ({
+    element,
+    base: element.dataset.base,
+    count: Number(element.dataset.count),
+    times: JSON.parse(element.dataset.times),
+  }));
   const slider = one("[data-step-slider]");
   let plan = planByPosition(sides);
   const show = (step) => {
@@ -101,7 +120,10 @@ export function startCompare() {
     steps.go(0);
   };
   slider.addEventListener("input", () => steps.go(Number(slider.value)));
-  root.addEventListener("click", (event) => event.target.dataset.stepBy && steps.by(Number(event.target.dataset.stepBy)));
+  root.addEventListener(
+    "click",
+    (event) => event.target.dataset.stepBy && steps.by(Number(event.target.dataset.stepBy)),
+  );
   root.addEventListener("change", (event) => event.target.name === "by" && begin());
   begin();
 }
@@ -118,7 +140,12 @@ function planByTime(sides) {
   const since = sides.map(({ times }) => times.map((time) => time - times[0]));
   const moments = [...new Set(since.flat().map((time) => time.toFixed(2)))].map(Number).sort((a, b) => a - b);
   return moments.map((moment) => ({
-    crops: since.map((times) => Math.max(0, times.findLastIndex((time) => time <= moment + 0.005))),
+    crops: since.map((times) =>
+      Math.max(
+        0,
+        times.findLastIndex((time) => time <= moment + 0.005),
+      ),
+    ),
     words: `${moment.toFixed(1)} s since each began`,
   }));
 }
@@ -127,5 +154,6 @@ function showSide({ element, base, count, times }, number, index) {
   const picture = one("img", element);
   if (!picture || !count) return;
   Object.assign(picture, { src: base + number, alt: `${"AB"[index]}, crop ${number + 1} of ${count}` });
-  one("[data-side-words]", element).textContent = `crop ${number + 1} of ${count}${times[number] === undefined ? "" : `, ${timeWords(times[number])}`}`;
+  one("[data-side-words]", element).textContent =
+    `crop ${number + 1} of ${count}${times[number] === undefined ? "" : `, ${timeWords(times[number])}`}`;
 }

@@ -1,6 +1,18 @@
 // Pointing at a person in a picture, and at a moment of a video.
 
-import { all, ask, askJson, later, lengthWords, make, onKeys, one, plural, shape, timeWords } from "./base.js";
+import {
+  all,
+  ask,
+  askJson,
+  later,
+  lengthWords,
+  make,
+  onKeys,
+  one,
+  plural,
+  shape,
+  timeWords,
+} from "./base.js";
 
 /** A picture with the persons found in it, in which a box is chosen: by number, by drawing, by typing. */
 export function picker(root, urls, changed) {
@@ -14,7 +26,9 @@ export function picker(root, urls, changed) {
     state.box = box;
     edges.forEach((edge, i) => (edge.value = box ? Math.round(box[i]) : ""));
     drawBoxes(overlay, state);
-    all("[data-persons] button", root).forEach((button, i) => button.setAttribute("aria-pressed", state.persons[i].box === box));
+    all("[data-persons] button", root).forEach((button, i) =>
+      button.setAttribute("aria-pressed", state.persons[i].box === box),
+    );
     changed(state);
   };
   const find = async (turn) => {
@@ -22,8 +36,13 @@ export function picker(root, urls, changed) {
     const found = await askJson("GET", urls.persons(state.at)).catch((problem) => problem);
     if (turn !== state.turn) return;
     state.persons = found.persons ?? [];
-    status.textContent = found instanceof Error ? found.message : `${plural(state.persons.length, "person").replace("persons", "people")} found.`;
-    one("[data-persons]", root).replaceChildren(...state.persons.map((person, i) => personButton(i, person, () => setBox(person.box))));
+    status.textContent =
+      found instanceof Error
+        ? found.message
+        : `${plural(state.persons.length, "person").replace("persons", "people")} found.`;
+    one("[data-persons]", root).replaceChildren(
+      ...state.persons.map((person, i) => personButton(i, person, () => setBox(person.box))),
+    );
     drawBoxes(overlay, state);
   };
   const findSoon = later(find, 250);
@@ -51,10 +70,12 @@ export function picker(root, urls, changed) {
     if (urls.persons) findSoon(turn);
   };
   if (urls.persons) drawing(overlay, state, setBox);
-  edges.forEach((edge) => edge.addEventListener("change", () => {
-    const box = edges.map((each) => (each.value === "" ? NaN : Number(each.value)));
-    if (box.every(Number.isFinite)) setBox(proper(box, picture));
-  }));
+  edges.forEach((edge) =>
+    edge.addEventListener("change", () => {
+      const box = edges.map((each) => (each.value === "" ? NaN : Number(each.value)));
+      if (box.every(Number.isFinite)) setBox(proper(box, picture));
+    }),
+  );
   onKeys((event) => {
     const person = /^[1-9]$/.test(event.key) && state.persons[Number(event.key) - 1];
     if (person) setBox(person.box);
@@ -74,14 +95,27 @@ function personButton(index, person, choose) {
 function proper([x1, y1, x2, y2], picture) {
   const clip = (value, most) => Math.min(Math.max(value, 0), most);
   const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-  const box = [clip(Math.min(x1, x2), width), clip(Math.min(y1, y2), height), clip(Math.max(x1, x2), width), clip(Math.max(y1, y2), height)];
+  const box = [
+    clip(Math.min(x1, x2), width),
+    clip(Math.min(y1, y2), height),
+    clip(Math.max(x1, x2), width),
+    clip(Math.max(y1, y2), height),
+  ];
   return box[2] - box[0] >= 4 && box[3] - box[1] >= 4 ? box : null;
 }
 
 function drawBoxes(overlay, { box, persons }) {
-  const rect = ([x1, y1, x2, y2], kind) => shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind });
+  const rect = ([x1, y1, x2, y2], kind) =>
+    shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind });
   const size = Math.max(14, overlay.viewBox.baseVal.height / 30);
-  const found = persons.map((person, i) => shape("g", {}, rect(person.box, "person"), shape("text", { x: person.box[0] + 2, y: person.box[1] + size, "font-size": size }, String(i + 1))));
+  const found = persons.map((person, i) =>
+    shape(
+      "g",
+      {},
+      rect(person.box, "person"),
+      shape("text", { x: person.box[0] + 2, y: person.box[1] + size, "font-size": size }, String(i + 1)),
+    ),
+  );
   overlay.replaceChildren(...found, ...(box ? [rect(box, "chosen")] : []));
 }
 
@@ -90,7 +124,10 @@ function drawing(overlay, state, setBox) {
   let from = null;
   const place = (event) => {
     const area = overlay.getBoundingClientRect();
-    return [((event.clientX - area.left) / area.width) * picture.naturalWidth, ((event.clientY - area.top) / area.height) * picture.naturalHeight];
+    return [
+      ((event.clientX - area.left) / area.width) * picture.naturalWidth,
+      ((event.clientY - area.top) / area.height) * picture.naturalHeight,
+    ];
   };
   overlay.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || !picture.naturalWidth) return;
@@ -119,14 +156,19 @@ function drawing(overlay, state, setBox) {
 
 function personAt(persons, [x, y]) {
   const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
-  const hit = persons.map((person) => person.box).filter(([x1, y1, x2, y2]) => x >= x1 && x <= x2 && y >= y1 && y <= y2);
+  const hit = persons
+    .map((person) => person.box)
+    .filter(([x1, y1, x2, y2]) => x >= x1 && x <= x2 && y >= y1 && y <= y2);
   return hit.sort((a, b) => area(a) - area(b))[0] ?? null;
 }
 
 /** A small copy of the box, to recognise it by in the list of examples. */
 export function boxPicture(picture, box) {
   const [x1, y1, x2, y2] = box ?? [0, 0, picture.naturalWidth, picture.naturalHeight];
-  const canvas = make("canvas", { height: 96, width: Math.max(8, Math.min(96, Math.round((96 * (x2 - x1)) / (y2 - y1)))) });
+  const canvas = make("canvas", {
+    height: 96,
+    width: Math.max(8, Math.min(96, Math.round((96 * (x2 - x1)) / (y2 - y1)))),
+  });
   canvas.getContext("2d").drawImage(picture, x1, y1, x2 - x1, y2 - y1, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL("image/jpeg", 0.8);
 }
@@ -138,12 +180,17 @@ export function moments(root, load, zero_s = null) {
   const soon = later(load, 120);
   const go = (at) => {
     slider.value = at;
-    words.textContent = lengthWords(Number(slider.value)) + (zero_s === null ? "" : ` (${timeWords(zero_s + Number(slider.value))})`);
+    words.textContent =
+      lengthWords(Number(slider.value)) +
+      (zero_s === null ? "" : ` (${timeWords(zero_s + Number(slider.value))})`);
     slider.setAttribute("aria-valuetext", words.textContent);
     soon(Number(slider.value));
   };
   slider.addEventListener("input", () => go(slider.value));
-  root.addEventListener("click", (event) => event.target.dataset.step && go(Number(slider.value) + Number(event.target.dataset.step)));
+  root.addEventListener(
+    "click",
+    (event) => event.target.dataset.step && go(Number(slider.value) + Number(event.target.dataset.step)),
+  );
   onKeys((event) => {
     if (root.hidden) return false;
     const step = { ",": -0.1, ".": 0.1, "<": -1, ">": 1 }[event.key];

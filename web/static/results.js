@@ -1,13 +1,33 @@
 // Results of a search: decisions, undo, the threshold, the time line.
 
-import { API, all, announce, askJson, guarded, jsonOf, kept, later, onKeys, one, plural, setTime, shape, timeWords } from "./base.js";
+import {
+  API,
+  all,
+  announce,
+  askJson,
+  guarded,
+  jsonOf,
+  kept,
+  later,
+  onKeys,
+  one,
+  plural,
+  setTime,
+  shape,
+  timeWords,
+} from "./base.js";
 import { setTray, tray } from "./examples.js";
 import { flipInPlace, focusCard, gridKeys } from "./grid.js";
 import { markLink, timeLine } from "./timeline.js";
 
 export function startResults() {
   const root = one("[data-results]");
-  const page = { root, search: jsonOf("[data-search-of]"), id: root.dataset.results, limit: new URL(location.href).searchParams.get("limit") ?? 60 };
+  const page = {
+    root,
+    search: jsonOf("[data-search-of]"),
+    id: root.dataset.results,
+    limit: new URL(location.href).searchParams.get("limit") ?? 60,
+  };
   page.decided = kept("sessionStorage", `decided-${page.id}`) ?? [];
   page.path = (rest = "") => `${API}/searches/${page.id}${rest}?limit=${page.limit}`;
   page.line = timeLine(one("[data-marks]"), "Results over time, by camera; arrow keys move between marks");
@@ -31,11 +51,11 @@ function clickResult(page, event) {
 function keyResult(page, event) {
   const card = event.target.closest(".result");
   const verdict = { s: "same", d: "different", u: "unsure" }[event.key];
-  if (event.key === "z") return undo(page), true;
-  if (card && verdict) return decide(page, card, verdict), true;
-  if (card && event.key === "p") return flipInPlace(card), true;
-  if (card && event.key === "c") return one("[data-compare]", card).click(), true;
-  if (card && event.key === "o") return one("[data-open]", card).click(), true;
+  if (event.key === "z") return (undo(page), true);
+  if (card && verdict) return (decide(page, card, verdict), true);
+  if (card && event.key === "p") return (flipInPlace(card), true);
+  if (card && event.key === "c") return (one("[data-compare]", card).click(), true);
+  if (card && event.key === "o") return (one("[data-open]", card).click(), true);
   return gridKeys(event);
 }
 
@@ -52,7 +72,9 @@ const VERDICTS = { same: "the same person", different: "not this person", unsure
 async function decide(page, card, verdict) {
   const id = Number(card.dataset.tracklet);
   if (card.dataset.verdict === verdict) return undoOf(page, card, id);
-  const found = await guarded(card, () => askJson("POST", page.path("/decisions"), { tracklet: id, verdict }));
+  const found = await guarded(card, () =>
+    askJson("POST", page.path("/decisions"), { tracklet: id, verdict }),
+  );
   if (!found) return;
   page.decided.push(id);
   rerank(page, found, `Tracklet ${id}: ${VERDICTS[verdict]}.`);
@@ -92,8 +114,14 @@ function showResults(page) {
     return showResult(page, card, match);
   });
   known.forEach((card) => card.remove());
-  arrange(one("[data-matches]"), cards.filter((_, i) => isAbove(search.matches[i])));
-  arrange(one("[data-candidates]"), cards.filter((_, i) => !isAbove(search.matches[i])));
+  arrange(
+    one("[data-matches]"),
+    cards.filter((_, i) => isAbove(search.matches[i])),
+  );
+  arrange(
+    one("[data-candidates]"),
+    cards.filter((_, i) => !isAbove(search.matches[i])),
+  );
   if (held?.isConnected) {
     if (document.activeElement !== focused) focused.focus({ preventScroll: true });
     window.scrollBy({ top: held.getBoundingClientRect().top - before, behavior: "instant" });
@@ -114,11 +142,17 @@ function newResult() {
 function showResult(page, card, result) {
   const { tracklet, rank, similarity, verdict } = result;
   const isNew = card.dataset.tracklet !== String(tracklet.id);
-  Object.assign(card.dataset, { tracklet: tracklet.id, similarity, verdict: verdict ?? "", kind: kindOf(result) });
+  Object.assign(card.dataset, {
+    tracklet: tracklet.id,
+    similarity,
+    verdict: verdict ?? "",
+    kind: kindOf(result),
+  });
   one("[data-rank]", card).textContent = `${rank}.`;
   one("[data-similarity-words]", card).textContent = similarity.toFixed(3);
   one("[data-kind-words]", card).textContent = kindOf(result);
-  for (const button of all("[data-decide]", card)) button.setAttribute("aria-pressed", button.dataset.decide === verdict);
+  for (const button of all("[data-decide]", card))
+    button.setAttribute("aria-pressed", button.dataset.decide === verdict);
   if (!isNew) return card;
   card.id = `r${tracklet.id}`;
   one("[data-camera]", card).textContent = tracklet.camera;
@@ -149,28 +183,47 @@ function showSummary({ search, decided }) {
   one("[data-no-match]").hidden = found > 0;
   one("[data-no-candidate]").hidden = found < search.matches.length;
   one("[data-threshold-words]").textContent = search.threshold.toFixed(3);
-  one("[data-decisions]").textContent = `${count("same")} same, ${count("different")} not, ${count("unsure")} unsure`;
+  one("[data-decisions]").textContent =
+    `${count("same")} same, ${count("different")} not, ${count("unsure")} unsure`;
   one("[data-undo]").disabled = decided.length === 0;
 }
 
 /** Matches are solid, candidates hollow, the examples in a colour of their own. */
 function showMarks(page) {
   const { matches, query_spans: spans } = page.search;
-  const marks = matches.map((result) => [result, result.tracklet]).map(([result, tracklet]) => ({
-    camera: tracklet.camera,
-    start: tracklet.start,
-    end: tracklet.end,
-    href: `#r${tracklet.id}`,
-    kind: `mark-${isAbove(result) ? "match" : "candidate"} is-${kindOf(result)}`,
-    words: `${tracklet.camera}, ${timeWords(tracklet.start)}, similarity ${result.similarity.toFixed(3)}, ${kindOf(result)}`,
-  }));
-  marks.push(...spans.map(([camera, start, end]) => ({ camera, start, end, href: "#asked", kind: "mark-query", words: `example: ${camera}, ${timeWords(start)}` })));
+  const marks = matches
+    .map((result) => [result, result.tracklet])
+    .map(([result, tracklet]) => ({
+      camera: tracklet.camera,
+      start: tracklet.start,
+      end: tracklet.end,
+      href: `#r${tracklet.id}`,
+      kind: `mark-${isAbove(result) ? "match" : "candidate"} is-${kindOf(result)}`,
+      words: `${tracklet.camera}, ${timeWords(tracklet.start)}, similarity ${result.similarity.toFixed(3)}, ${kindOf(result)}`,
+    }));
+  marks.push(
+    ...spans.map(([camera, start, end]) => ({
+      camera,
+      start,
+      end,
+      href: "#asked",
+      kind: "mark-query",
+      words: `example: ${camera}, ${timeWords(start)}`,
+    })),
+  );
   if (!marks.length) return;
   const from = Math.min(...marks.map((mark) => mark.start));
   const to = Math.max(...marks.map((mark) => mark.end), from + 1);
   const slack = (to - from) * 0.02;
   const cameras = [...new Set(marks.map((mark) => mark.camera))].sort();
-  const draw = (scale) => cameras.map((name) => lanes(name, marks.filter((mark) => mark.camera === name), scale));
+  const draw = (scale) =>
+    cameras.map((name) =>
+      lanes(
+        name,
+        marks.filter((mark) => mark.camera === name),
+        scale,
+      ),
+    );
   page.line(from - slack, to + slack, draw);
 }
 
@@ -186,14 +239,20 @@ function openMark(event) {
 /** Marks that overlap lie under each other, in at most four lanes. */
 function lanes(name, marks, scale) {
   const free = [];
-  const shapes = marks.sort((a, b) => a.start - b.start).map((mark) => {
-    const x = scale(mark.start);
-    const width = Math.max(6, scale(mark.end) - x);
-    let lane = free.findIndex((end) => end <= x);
-    if (lane < 0) lane = Math.min(free.length, 3);
-    free[lane] = x + width + 1;
-    return markLink(mark.href, mark.words, shape("rect", { x, y: lane * 12 + 1, width, height: 10, rx: 2, class: mark.kind }));
-  });
+  const shapes = marks
+    .sort((a, b) => a.start - b.start)
+    .map((mark) => {
+      const x = scale(mark.start);
+      const width = Math.max(6, scale(mark.end) - x);
+      let lane = free.findIndex((end) => end <= x);
+      if (lane < 0) lane = Math.min(free.length, 3);
+      free[lane] = x + width + 1;
+      return markLink(
+        mark.href,
+        mark.words,
+        shape("rect", { x, y: lane * 12 + 1, width, height: 10, rx: 2, class: mark.kind }),
+      );
+    });
   return { name, height: free.length * 12 + 1, marks: shapes };
 }
 
@@ -225,7 +284,9 @@ function startCase(page) {
   const choice = one("[data-case]");
   choice.addEventListener("change", async () => {
     if (!choice.value) return;
-    const found = await guarded(choice.closest("div"), () => askJson("PATCH", page.path(), { case_id: Number(choice.value) }));
+    const found = await guarded(choice.closest("div"), () =>
+      askJson("PATCH", page.path(), { case_id: Number(choice.value) }),
+    );
     if (found) location.reload();
   });
 }
@@ -233,9 +294,11 @@ function startCase(page) {
 function startAddTray(page) {
   const button = one("[data-add-tray]");
   button.hidden = tray().length === 0;
-  button.addEventListener("click", () => guarded(button.parentElement, async () => {
-    await askJson("PATCH", page.path(), { add_examples: tray().map((item) => item.example) });
-    setTray([]);
-    location.reload();
-  }));
+  button.addEventListener("click", () =>
+    guarded(button.parentElement, async () => {
+      await askJson("PATCH", page.path(), { add_examples: tray().map((item) => item.example) });
+      setTray([]);
+      location.reload();
+    }),
+  );
 }

@@ -38,17 +38,21 @@ function startRefresh(list) {
   let seen = Date.now();
   window.addEventListener("pointermove", () => (seen = Date.now()), { passive: true });
   window.addEventListener("keydown", () => (seen = Date.now()));
-  setInterval(async () => {
-    if (document.hidden || list.contains(document.activeElement) || Date.now() - seen > IDLE_MS) return;
-    const page = await pageAt(location.href).catch(() => null);
-    const fresh = page && one("[data-refresh]", page);
-    if (fresh) list.replaceChildren(...fresh.children);
-  }, Number(list.dataset.refresh) * 1000);
+  setInterval(
+    async () => {
+      if (document.hidden || list.contains(document.activeElement) || Date.now() - seen > IDLE_MS) return;
+      const page = await pageAt(location.href).catch(() => null);
+      const fresh = page && one("[data-refresh]", page);
+      if (fresh) list.replaceChildren(...fresh.children);
+    },
+    Number(list.dataset.refresh) * 1000,
+  );
 }
 
 /** A picture that is gone, or was never kept, says so. */
 function sayMissing({ target }) {
-  if (target instanceof HTMLImageElement) target.replaceWith(make("span", { class: "no-picture" }, "no picture"));
+  if (target instanceof HTMLImageElement)
+    target.replaceWith(make("span", { class: "no-picture" }, "no picture"));
 }
 
 // The script of a page, and the function that begins it.

@@ -106,9 +106,11 @@ function send(file, progress) {
     request.setRequestHeader("X-CSRF-Token", one('meta[name="csrf-token"]').content);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     progress.hidden = false;
-    request.upload.onprogress = (event) => event.lengthComputable && (progress.value = event.loaded / event.total);
+    request.upload.onprogress = (event) =>
+      event.lengthComputable && (progress.value = event.loaded / event.total);
     request.onloadend = () => (progress.hidden = true);
-    request.onerror = () => reject(new Error("The server cannot be reached. Check the connection and try again."));
+    request.onerror = () =>
+      reject(new Error("The server cannot be reached. Check the connection and try again."));
     request.onload = () => {
       if (request.status < 300) resolve(request.response);
       else reject(new Error(sentence(request.response?.detail ?? `the server answered ${request.status}`)));
@@ -124,7 +126,11 @@ function pointing() {
   const clipOnly = one("[data-clip-only]", area);
   let [made, name] = [null, ""];
   const of = (what) => (at) => `${API}/uploads/${made.id}/${what}?at_s=${at}`;
-  const pick = picker(one("[data-picker]", area), { frame: of("frame"), persons: of("persons") }, ({ box }) => (use.disabled = !box));
+  const pick = picker(
+    one("[data-picker]", area),
+    { frame: of("frame"), persons: of("persons") },
+    ({ box }) => (use.disabled = !box),
+  );
   const control = moments(clipOnly, pick.load);
   const add = (box) => {
     const { at } = pick.state;

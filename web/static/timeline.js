@@ -2,7 +2,10 @@
 
 import { all, clockWords, dateWords, fill, jsonOf, make, one, plural, shape, timeWords } from "./base.js";
 
-const STEPS_S = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000, 31536000];
+const STEPS_S = [
+  1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000,
+  7776000, 31536000,
+];
 
 /** Moments at round local times, at most `most` of them. */
 function ticks(start, end, most) {
@@ -12,7 +15,10 @@ function ticks(start, end, most) {
   for (let at = Math.ceil((start - shift) / step) * step + shift; at <= end; at += step) {
     const date = new Date(at * 1000);
     const clock = clockWords(date);
-    const words = step >= 86400 || (clock === "00:00:00" && step >= 60) ? dateWords(date).slice(step >= 2592000 ? 0 : 5, 10) : clock.slice(0, step < 60 ? 8 : 5);
+    const words =
+      step >= 86400 || (clock === "00:00:00" && step >= 60)
+        ? dateWords(date).slice(step >= 2592000 ? 0 : 5, 10)
+        : clock.slice(0, step < 60 ? 8 : 5);
     found.push({ at, words });
   }
   return found;
@@ -42,10 +48,15 @@ function picture(width, words, { start, end, draw }) {
   let top = 0;
   for (const { name, height, marks } of draw(scale, width)) {
     const foot = top + 16 + height;
-    svg.append(shape("g", { "data-row": "" },
-      shape("text", { x: 1, y: top + 12, class: "row-name" }, name),
-      shape("line", { x1: 0, x2: width, y1: foot, y2: foot, class: "base" }),
-      shape("g", { transform: `translate(0 ${top + 16})` }, ...marks)));
+    svg.append(
+      shape(
+        "g",
+        { "data-row": "" },
+        shape("text", { x: 1, y: top + 12, class: "row-name" }, name),
+        shape("line", { x1: 0, x2: width, y1: foot, y2: foot, class: "base" }),
+        shape("g", { transform: `translate(0 ${top + 16})` }, ...marks),
+      ),
+    );
     top = foot + 8;
   }
   for (const { at, words: label } of ticks(start, end, width / 90)) {
@@ -62,7 +73,9 @@ function moveInTimeLine(root, event) {
   const mark = event.target.closest("a");
   if (!mark || !event.key.startsWith("Arrow")) return;
   event.preventDefault();
-  const rows = all("[data-row]", root).map((row) => all("a", row)).filter((row) => row.length);
+  const rows = all("[data-row]", root)
+    .map((row) => all("a", row))
+    .filter((row) => row.length);
   const row = rows.findIndex((each) => each.includes(mark));
   const along = rows[row].indexOf(mark);
   const next = {
@@ -89,7 +102,11 @@ export function startBars() {
     const merge = Math.ceil((bins * 5) / width);
     const rows = names.map((name) => merged(line.counts[name], merge));
     const most = Math.max(1, ...rows.flat());
-    return names.map((name, i) => ({ name, height: 24, marks: bars(name, rows[i], line.start, line.bin_s * merge, most, scale) }));
+    return names.map((name, i) => ({
+      name,
+      height: 24,
+      marks: bars(name, rows[i], line.start, line.bin_s * merge, most, scale),
+    }));
   };
   timeLine(root, "Tracklets over time, by camera; arrow keys move between bars")(line.start, end, draw);
 }
@@ -111,6 +128,13 @@ function bars(name, counts, start, bin_s, most, scale) {
     const [x, width] = [scale(from), Math.max(1, scale(to) - scale(from) - 1)];
     const height = Math.max(3, (24 * count) / most);
     const words = `${name}, ${timeWords(from)} to ${clockWords(new Date(to * 1000))}: ${plural(count, "tracklet")}`;
-    return [markLink(url.pathname + url.search, words, shape("rect", { x, y: 0, width, height: 24, class: "hit" }), shape("rect", { x, y: 24 - height, width, height, class: "bar" }))];
+    return [
+      markLink(
+        url.pathname + url.search,
+        words,
+        shape("rect", { x, y: 0, width, height: 24, class: "hit" }),
+        shape("rect", { x, y: 24 - height, width, height, class: "bar" }),
+      ),
+    ];
   });
 }

@@ -9,10 +9,16 @@ export function startVideo() {
   if (!root) return;
   const { video: id, sourceStart } = root.dataset;
   const [use, search] = [one("[data-use-box]"), one("[data-where-else]")];
-  const urls = { frame: (at) => `${API}/sources/${id}/frame?at_s=${at}`, persons: use && ((at) => `${API}/sources/${id}/persons?at_s=${at}`) };
+  const urls = {
+    frame: (at) => `${API}/sources/${id}/frame?at_s=${at}`,
+    persons: use && ((at) => `${API}/sources/${id}/persons?at_s=${at}`),
+  };
   const pick = picker(one("[data-picker]"), urls, ({ box, at }) => {
     for (const button of [use, search]) if (button) button.disabled = !box;
-    if (use) one("[data-box-words]").textContent = box ? `Box ${box.map(Math.round).join(", ")} at ${lengthWords(at)}` : "No box yet.";
+    if (use)
+      one("[data-box-words]").textContent = box
+        ? `Box ${box.map(Math.round).join(", ")} at ${lengthWords(at)}`
+        : "No box yet.";
     showAround(Number(sourceStart), at);
   });
   const item = () => ({
@@ -25,10 +31,14 @@ export function startVideo() {
     setTray([item()]);
     goTo("/search");
   });
-  const control = moments(one("[data-moment]"), (at) => {
-    history.replaceState(null, "", `?at_s=${at}`);
-    pick.load(at);
-  }, Number(sourceStart));
+  const control = moments(
+    one("[data-moment]"),
+    (at) => {
+      history.replaceState(null, "", `?at_s=${at}`);
+      pick.load(at);
+    },
+    Number(sourceStart),
+  );
   control.go(Number(root.dataset.atStart));
 }
 
