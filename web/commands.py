@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+
     from storage.gallery import Gallery
     from web.settings import ServerSettings
 
@@ -63,23 +67,58 @@ def serve(
     loaded = load_config(config, set_ or [])
     return_large_blocks()
     url = database or loaded.storage.database_url
-    with Gallery.open(gallery, url=url) as opened:
+    with Gallery.open(gallery, url=url) as opened, _listener(host, port) as listener:
         _invite_first(opened, settings)
         app = create_app(assemble(opened, loaded, settings, device))
         typer.echo(f"Retrace is at {settings.url} (stop with Ctrl-C)")
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            ssl_certfile=tls_cert,
-            ssl_keyfile=tls_key,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies) or None,
-            server_header=False,
-            access_log=False,
-            log_level="warning",
-            timeout_graceful_shutdown=5,
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                ssl_certfile=tls_cert,
+                ssl_keyfile=tls_key,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies) or None,
+                server_header=False,
+                access_log=False,
+                log_level="warning",
+                timeout_graceful_shutdown=5,
+            )
         )
+        _serve_until_told(server, listener)
+
+
+def _serve_until_told(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run until SIGTERM or Ctrl-C, and come back.
+
+    In the main thread uvicorn would die of the signal, with the gallery not closed and its index not saved.
+    """
+    import signal
+    import threading
+
+    def stop(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    thread = threading.Thread(target=server.run, args=([listener],), name="server")
+    thread.start()
+    thread.join()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket that listens, or the reason why there cannot be one."""
+    import socket
+
+    from pipeline.live.health import AddressError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise AddressError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}): another server may have it; give "
+            "this one another --listen HOST:PORT"
+        ) from error
 
 
 def _invite_first(gallery: Gallery, settings: ServerSettings) -> None:
