@@ -193,6 +193,8 @@ class SourceRun:
             "rejected": summary.rejected,
             "damage": summary.damage,
         }
+        if self._last is not None:
+            self._gallery.update_source(self.record.id, summary.frames, self._last.timestamp)
         self._gallery.finish_source(self.record.id, counts)
         self._show()
         self.log.remove()

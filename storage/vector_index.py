@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,8 @@ class VectorIndex:
         if num_rows <= _SCAN_ROWS or top_k > _SCAN_TOP_K:
             return self._scan(queries, top_k, keep)
         num_candidates = min(top_k + _SPARE, num_rows)
-        scores, ids = self._index.search(queries, num_candidates, params=_selection(keep))
+        with _threads_for(len(queries)):
+            scores, ids = self._index.search(queries, num_candidates, params=_selection(keep))
         ranked = []
         for query, row_scores, row_ids in zip(queries, scores, ids, strict=True):
             found = row_ids[row_ids >= 0]
@@ -140,6 +143,17 @@ class VectorIndex:
             rows = self.vectors(ids[first : first + _BLOCK_ROWS]).astype(np.float64)  # (N, D)
             scores[:, first : first + _BLOCK_ROWS] = (rows @ columns).T
         return np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
+
+
+@contextmanager
+def _threads_for(num_queries: int) -> Iterator[None]:
+    """FAISS shares queries out among threads; for one query the other threads would only spin."""
+    before = _faiss.omp_get_max_threads()  # of this thread: others keep theirs
+    _faiss.omp_set_num_threads(min(before, num_queries))
+    try:
+        yield
+    finally:
+        _faiss.omp_set_num_threads(before)
 
 
 def places(among: IdArray, ids: IdArray) -> IdArray:
