@@ -17,6 +17,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 MAX_NAME = 64
 
+NOBODY = "nobody"
+"""What the audit trail calls those who are not logged in; no user may be called so."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from storage.account_records import NOBODY
 from storage.audit_records import AuditCrop
 from web.access import Caller
 from web.services import Services
@@ -25,7 +26,7 @@ def note(
         origin: their address; that of a caller is known.
     """
     services.gallery.audit.append(
-        caller.name if caller else "nobody",
+        caller.name if caller else NOBODY,
         action,
         subject,
         user_id=caller.user.id if caller else None,

@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.account_records import User, has_shrunk
+from storage.account_records import NOBODY, User, has_shrunk
 from storage.database import sessions
-from storage.database.accountability import invitations, login_failures, users
+from storage.database.accountability import audit, invitations, login_failures, users
 from storage.database.schema import AnyRow
 from storage.errors import LastAdmin, UserExists, UserNotFound
 
@@ -56,12 +56,20 @@ def insert(connection: sa.Connection, values: Mapping[str, Any]) -> User:
     """A new user without a password.
 
     Raises:
-        UserExists: Another one has the name.
+        UserExists: Another one has the name, or had it once.
     """
-    if named(connection, values["name"]) is not None:
-        raise UserExists(f"there is a user '{values['name']}' already: choose another name")
+    name = values["name"]
+    if named(connection, name) is not None:
+        raise UserExists(f"there is a user '{name}' already: choose another name")
+    if name == NOBODY or _acted(connection, name):
+        raise UserExists(f"the name '{name}' is somebody else's in the audit trail: choose another name")
     statement = sa.insert(users).values(enabled=True, **values).returning(users.c.id)
     return get(connection, int(connection.execute(statement).scalar_one()))
+
+
+def _acted(connection: sa.Connection, name: str) -> bool:
+    """Whether the trail knows a user of that name, who was removed: it must stay clear who is meant."""
+    return connection.scalar(sa.select(audit.c.seq).where(audit.c.actor == name).limit(1)) is not None
 
 
 def update(connection: sa.Connection, user_id: int, values: Mapping[str, Any]) -> User:

@@ -81,6 +81,19 @@ WRONG_USERS = [
 ]
 
 
+def test_a_name_in_the_audit_trail_stays_its_owners(gallery: Gallery) -> None:
+    accounts = gallery.accounts
+    gone, quiet = accounts.add_user("zoe", "viewer"), accounts.add_user("yan", "viewer")
+    gallery.audit.append("zoe", "search", {}, user_id=gone.id)
+    accounts.remove_user(gone.id)
+    accounts.remove_user(quiet.id)
+    with pytest.raises(UserExists, match="in the audit trail"):
+        accounts.add_user("Zoe", "viewer")
+    with pytest.raises(UserExists, match="in the audit trail"):
+        accounts.add_user("nobody", "viewer")
+    assert accounts.add_user("yan", "viewer").id != quiet.id  # did nothing that could be taken for another's
+
+
 def test_a_user_is_checked(gallery: Gallery) -> None:
     for values, message in WRONG_USERS:
         with pytest.raises(ValueError, match=message):
