@@ -14,7 +14,7 @@ from pipeline import query as queries
 from pipeline.feedback import rank
 from pipeline.hooks import Hooks
 from pipeline.pointing import Box, QueryError
-from pipeline.thresholds import threshold_of
+from pipeline.thresholds import describe_errors, threshold_of
 from storage.audit_records import AuditCrop
 from storage.case_records import NewExample, SearchRecord
 from storage.errors import CropsExpired, GalleryDamaged, SearchNotFound
@@ -301,6 +301,7 @@ def _results(
         **search_view(services, record).model_dump(),
         model=str(ranking.spec),
         note=ranking.fallback,
+        errors=describe_errors(ranking.spec, services.gallery.counts()["tracklets"]),
         notes=notes or [],
         matches=matches,
         query_spans=[span for span in ranking.left_out if caller.sees(span[0])],

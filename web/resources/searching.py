@@ -144,6 +144,7 @@ class SearchResults(SearchView):
 
     model: str
     note: str | None = Field(description="what the model is not good at")
+    errors: str = Field(description="how often the threshold is wrong, as far as it was measured")
     notes: list[str] = Field(
         [], description="what happened on the way, for example a person followed briefly"
     )
