@@ -11,7 +11,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from storage.account_records import Role, Session, User
-from storage.errors import SourceNotFound, TrackletNotFound
+from storage.case_records import Case, SearchRecord
+from storage.errors import CaseNotFound, SearchNotFound, SourceNotFound, TrackletNotFound
 from storage.records import GalleryFilter, SourceRecord, TrackletRecord
 from web.problems import Refused
 from web.resources import Filter
@@ -175,3 +176,44 @@ def visible_source(services: Services, caller: Caller, source_id: int) -> Source
     if not caller.sees(record.camera):
         raise SourceNotFound(f"no source has the id {source_id}: begin it first")
     return record
+
+
+def visible_case(services: Services, caller: Caller, case_id: int) -> Case:
+    """A case that the caller may see.
+
+    Raises:
+        CaseNotFound: there is none; one of others sounds the same.
+    """
+    case = services.gallery.cases.case(case_id)
+    if not (caller.may("admin") or caller.name == case.owner or caller.name in case.members):
+        raise CaseNotFound(f"no case has the id {case_id}")
+    return case
+
+
+def open_case(services: Services, caller: Caller, case_id: int) -> Case:
+    """A case that the caller may add to.
+
+    Raises:
+        CaseNotFound: as `visible_case`.
+        Refused: it is closed.
+    """
+    case = visible_case(services, caller, case_id)
+    if case.closed is not None:
+        raise Refused(HTTPStatus.CONFLICT, f"the case '{case.name}' is closed: open it again to add to it")
+    return case
+
+
+def visible_search(services: Services, caller: Caller, search_id: int) -> SearchRecord:
+    """A search that the caller may see: their own, one of their cases, or any for an admin.
+
+    Raises:
+        SearchNotFound: there is none; one of others sounds the same.
+    """
+    record = services.gallery.cases.search(search_id)
+    if record.author == caller.name or caller.may("admin"):
+        return record
+    if record.case_id is not None:
+        case = services.gallery.cases.case(record.case_id)
+        if caller.name == case.owner or caller.name in case.members:
+            return record
+    raise SearchNotFound(f"no search has the id {search_id}")

@@ -13,12 +13,11 @@ from starlette.background import BackgroundTask
 
 from pipeline.case_export import export_case
 from storage.case_records import Case
-from storage.errors import CaseNotFound
-from web.access import Caller, OperatorDep, ServicesDep
-from web.api.searches import search_view
+from web.access import OperatorDep, ServicesDep, open_case, visible_case
 from web.audit import note
 from web.problems import Refused
 from web.resources import CaseChange, CaseDetail, CaseView, NewCase, NewNote, NoteView
+from web.results import search_view
 from web.services import Services
 
 router = APIRouter(tags=["cases"])
@@ -114,31 +113,6 @@ def export(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> FileR
         filename=f"case-{case_id}.zip",
         background=BackgroundTask(folder.cleanup),
     )
-
-
-def visible_case(services: Services, caller: Caller, case_id: int) -> Case:
-    """A case that the caller may see.
-
-    Raises:
-        CaseNotFound: there is none; one of others sounds the same.
-    """
-    case = services.gallery.cases.case(case_id)
-    if not (caller.may("admin") or caller.name == case.owner or caller.name in case.members):
-        raise CaseNotFound(f"no case has the id {case_id}")
-    return case
-
-
-def open_case(services: Services, caller: Caller, case_id: int) -> Case:
-    """A case that the caller may add to.
-
-    Raises:
-        CaseNotFound: as `visible_case`.
-        Refused: it is closed.
-    """
-    case = visible_case(services, caller, case_id)
-    if case.closed is not None:
-        raise Refused(HTTPStatus.CONFLICT, f"the case '{case.name}' is closed: open it again to add to it")
-    return case
 
 
 def view(case: Case) -> CaseView:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from pipeline import plugins
-from web.access import AdminDep, Caller, ServicesDep
-from web.api import cameras, index, keeping, searches, trail, users
+from web.access import AdminDep, Caller, ServicesDep, visible_search
+from web.api import cameras, index, keeping, trail, users
 from web.pages.browsing import Moment, Number
 from web.pages.rendering import moved, page, query
 from web.services import Services
@@ -61,7 +61,7 @@ def erasure_page(
     """What an erasure would delete, to be looked at and confirmed."""
     ids, problem = _ids(tracklet or [])
     if search is not None:
-        record = searches.visible_search(services, caller, search)
+        record = visible_search(services, caller, search)
         ids |= {each.tracklet_id for each in record.examples if each.tracklet_id is not None}
         ids |= {each.tracklet_id for each in record.decisions if each.verdict == "same"}
         if not ids:

@@ -9,12 +9,13 @@ from fastapi.responses import HTMLResponse
 from pydantic import BeforeValidator
 
 from pipeline.source_frames import frame_at
-from web.access import ServicesDep, ViewerDep, visible_source
-from web.api import cameras, searches, sources, tracklets
+from web.access import ServicesDep, ViewerDep, visible_search, visible_source
+from web.api import cameras, sources, tracklets
 from web.pages.rendering import chips, page, query
 from web.playing import shown_file
 from web.problems import Refused
 from web.resources import Filter, Id, Seconds, TrackletDetail
+from web.results import search_view
 
 router = APIRouter()
 
@@ -137,7 +138,7 @@ def compare(
     if a is not None:
         left = _side(tracklets.tracklet(services, caller, a))
     elif search is not None and example is not None:
-        record = searches.search_view(services, searches.visible_search(services, caller, search))
+        record = search_view(services, visible_search(services, caller, search))
         found = next((each for each in record.examples if each.id == example), None)
         if found is None:
             raise Refused(404, f"search {search} has no example {example}")

@@ -1,0 +1,78 @@
+"""Searches and what they find, as the API shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pipeline.feedback import rank
+from pipeline.thresholds import describe_errors
+from storage.case_records import SearchRecord
+from storage.gallery import EVERYTHING
+from storage.records import GalleryFilter
+from web.access import Caller
+from web.api import tracklets
+from web.resources import ExampleView, Filter, MatchView, SearchResults, SearchView
+from web.services import Services
+
+
+def results(
+    services: Services, caller: Caller, record: SearchRecord, limit: int, notes: list[str] | None = None
+) -> SearchResults:
+    """What a search finds now, in the cameras that the caller may see."""
+    allowed = EVERYTHING if caller.cameras is None else GalleryFilter(caller.cameras)
+    ranking = rank(services.gallery, record, services.networks.load_embedder, limit, allowed)
+    matches = [
+        MatchView(
+            rank=number,
+            tracklet=tracklets.view(hit.record),
+            similarity=round(hit.similarity, 6),
+            match=hit.similarity >= record.threshold,
+            verdict=hit.verdict,
+        )
+        for number, hit in enumerate(ranking.hits, start=1)
+    ]
+    return SearchResults(
+        **search_view(services, record).model_dump(),
+        model=str(ranking.spec),
+        note=ranking.fallback,
+        errors=describe_errors(ranking.spec, services.gallery.counts()["tracklets"]),
+        notes=notes or [],
+        matches=matches,
+        query_spans=[span for span in ranking.left_out if caller.sees(span[0])],
+    )
+
+
+def search_view(services: Services, record: SearchRecord) -> SearchView:
+    """A search as the API shows it, without what it finds."""
+    return SearchView(
+        id=record.id,
+        case_id=record.case_id,
+        author=record.author,
+        created=record.created,
+        reason=record.reason,
+        threshold=record.threshold,
+        filter=filter_view(record.filter),
+        examples=[
+            ExampleView(
+                id=each.id,
+                tracklet=None
+                if each.tracklet_id is None
+                else tracklets.view(services.gallery.tracklet(each.tracklet_id)),
+                description=each.description,
+                num_crops=len(each.crops),
+            )
+            for each in record.examples
+        ],
+        decisions=dict(Counter(each.verdict for each in record.decisions)),
+    )
+
+
+def filter_view(wanted: GalleryFilter) -> Filter:
+    """A filter as the API takes it."""
+    return Filter(
+        cameras=sorted(wanted.cameras),
+        exclude_cameras=sorted(wanted.exclude_cameras),
+        start=wanted.start,
+        end=wanted.end,
+        min_quality=wanted.min_quality,
+    )
