@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from storage.case_records import Example
+from storage.errors import TrackletNotFound
+from storage.gallery import Gallery
 from storage.records import GalleryFilter, TrackletRecord
 
 Span = tuple[str, float, float]
@@ -45,3 +48,15 @@ def passes(record: TrackletRecord, wanted: GalleryFilter) -> bool:
 def has_camera(camera: str, wanted: GalleryFilter) -> bool:
     """Whether a camera passes a filter."""
     return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras
+
+
+def example_camera(gallery: Gallery, example: Example) -> str | None:
+    """The camera that an example is of; None for one from elsewhere, or of a tracklet that is gone."""
+    if example.tracklet_id is not None:
+        try:
+            return gallery.tracklet(example.tracklet_id).camera
+        except TrackletNotFound:
+            return None
+    span = example.description.get("span")
+    camera = example.description.get("camera") or (span[0] if span else None)
+    return None if camera is None else str(camera)

@@ -18,7 +18,7 @@ from storage.database.erasure import Scope
 from storage.database.schema import gallery
 from storage.folder import FolderMark, GalleryFolder
 from storage.media import MediaFolder
-from storage.needles import Needle, of_jpeg, of_vector, search_files
+from storage.needles import Needle, of_jpeg, of_vector, search_files_apart
 from storage.records import EmbedderSpec, Float32Array, GalleryFilter
 from storage.search import GalleryIndex
 from storage.snapshot import SnapshotFolder
@@ -192,7 +192,7 @@ class Eraser:
 
     def _pieces(self, files: list[Path], needles: tuple[Needle, ...]) -> list[tuple[Path, Needle]]:
         """What lies in the files and should not."""
-        found = search_files(files, needles)
+        found = search_files_apart(files, needles)
         return [
             (file, needle) for file, those in found.items() for needle in those if not self._stays(needle)
         ]

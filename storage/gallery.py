@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -131,6 +132,17 @@ class Gallery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What this thread writes in the block is committed together at its end, or not at all.
+
+        For accounts, cases, rules and the audit trail, so that nothing is done that the trail does not tell.
+        Not for what has files: tracklets, their deletion and erasure have transactions of their own. Others
+        cannot write meanwhile, so it should be short.
+        """
+        with self._database.writing():
+            yield
 
     # Sources
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,3 +136,34 @@ def search_files(files: Sequence[Path], needles: Iterable[Needle]) -> dict[Path,
     haystack = Haystack(needles)
     found = {file: haystack.search(file) for file in files}
     return {file: those for file, those in found.items() if those}
+
+
+def search_files_apart(files: Sequence[Path], needles: Sequence[Needle]) -> dict[Path, set[Needle]]:
+    """As `search_files`, in a process of its own.
+
+    SQLite's locks are POSIX ones: a process that closes a file drops all locks that it has on it. Who read
+    an open database's files here would take them away from under SQLite, and another process could then
+    delete the log with what was committed to it.
+
+    Raises:
+        OSError: The process failed.
+    """
+    asked = {"files": [str(file) for file in files], "needles": [each.content.hex() for each in needles]}
+    done = subprocess.run(
+        [sys.executable, "-I", __file__], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise OSError(f"the files cannot be searched: {done.stderr.strip()[-300:]}")
+    found: dict[str, list[int]] = json.loads(done.stdout)
+    return {Path(file): {needles[number] for number in numbers} for file, numbers in found.items()}
+
+
+def _answer_parent() -> None:
+    asked = json.load(sys.stdin)
+    needles = [Needle(str(number), bytes.fromhex(each)) for number, each in enumerate(asked["needles"])]
+    found = search_files([Path(file) for file in asked["files"]], needles)
+    json.dump({str(file): [int(each.whose) for each in those] for file, those in found.items()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    _answer_parent()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from pipeline import query as queries
@@ -16,16 +17,28 @@ from web.resources import SourceExample, TrackletExample, UploadExample
 from web.services import Services
 
 _MAX_CROPS = 8
+_MOST_COMPUTED = 4  # examples of a request that are no tracklets: each takes seconds
 
 
-def example(services: Services, caller: Caller, given: resources.Example, hooks: Hooks) -> NewExample:
-    """An example as it is stored.
+def examples_of(
+    services: Services, caller: Caller, given: Sequence[resources.Example], hooks: Hooks
+) -> list[NewExample]:
+    """The examples as they are stored.
 
     Raises:
-        Refused: it is nothing that the caller may search with.
+        Refused: there are too many that must be computed, or one is nothing that the caller may search with.
         TrackletNotFound, SourceNotFound, UploadNotFound: there is none, or it is not the caller's to see.
         QueryError: it is not clear who is meant, or nothing can be embedded.
     """
+    if sum(not isinstance(each, TrackletExample) for each in given) > _MOST_COMPUTED:
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"a request takes at most {_MOST_COMPUTED} uploads and boxes in recordings: add others after it",
+        )
+    return [_example(services, caller, each, hooks) for each in given]
+
+
+def _example(services: Services, caller: Caller, given: resources.Example, hooks: Hooks) -> NewExample:
     match given:
         case TrackletExample():
             record = visible_tracklet(services, caller, given.tracklet)

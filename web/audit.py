@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from storage.account_records import NOBODY
@@ -35,3 +36,30 @@ def note(
         crops=crops,
         now=services.clock(),
     )
+
+
+def note_once(services: Services, caller: Caller, action: str, subject: Mapping[str, Any]) -> None:
+    """As `note`, but not again within ten minutes: for what is looked at in many requests."""
+    key = (caller.name, action, *sorted(subject.items()))
+    if services.recently.new(key, services.clock()):
+        note(services, caller, action, subject)
+
+
+@contextmanager
+def audited(
+    services: Services,
+    caller: Caller | None,
+    action: str,
+    subject: Mapping[str, Any] | None = None,
+    crops: Sequence[AuditCrop] = (),
+    origin: str = "",
+) -> Iterator[dict[str, Any]]:
+    """The block's changes and their entry, in one transaction: what cannot be noted is not done.
+
+    Yields:
+        The entry's subject, to which the block may add.
+    """
+    told = dict(subject or {})
+    with services.gallery.transaction():
+        yield told
+        note(services, caller, action, told, crops, origin)

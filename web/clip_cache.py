@@ -11,9 +11,13 @@ from time import monotonic
 
 from pipeline.clips import tracklet_clip
 from storage.gallery import Gallery
+from web.busy import ClipsBusy
 
 _MAX_BYTES = 128_000_000
 _MAX_AGE_S = 300.0
+
+
+_LONGEST_WAIT_S = 5.0
 
 
 class ClipCache:
@@ -29,9 +33,12 @@ class ClipCache:
 
         Raises:
             TrackletNotFound: it does not exist (any more).
+            ClipsBusy: too many are asked for at once.
         """
         self._gallery.tracklet(tracklet_id)  # an erased one must not be shown from memory
-        with self._cutting:
+        if not self._cutting.acquire(timeout=_LONGEST_WAIT_S):
+            raise ClipsBusy("other videos are being cut: try again in a moment")
+        try:
             self._forget_old()
             if tracklet_id in self._clips:
                 return self._clips[tracklet_id][1]
@@ -39,6 +46,8 @@ class ClipCache:
             if clip is not None:
                 self._clips[tracklet_id] = (self._clock(), clip)
             return clip
+        finally:
+            self._cutting.release()
 
     def forget(self, ids: set[int]) -> None:
         """Drop the moments of tracklets that were erased."""

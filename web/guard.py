@@ -8,13 +8,14 @@ browser says (Origin, Sec-Fetch-Site).
 from __future__ import annotations
 
 import hmac
+import logging
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.account_records import Session
@@ -22,11 +23,14 @@ from storage.errors import DatabaseUnavailable
 from web.access import RANK, Caller
 from web.problems import problem
 from web.services import Services
-from web.settings import LOOPBACK_NAMES
+from web.settings import LOOPBACK_NAMES, is_loopback
 from web.tokens import API_PREFIX, new_token, token_hash
+
+_log = logging.getLogger(__name__)
 
 COOKIE = "retrace_session"
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_STRANGERS_BYTES = 16_000  # of the body of somebody who is not logged in
 _UPLOADS = "/api/v1/uploads"  # its handler counts for itself
 
 _CSP = "; ".join(
@@ -82,23 +86,49 @@ class Guard:
             except DatabaseUnavailable:
                 refusal = problem(503, "the database does not answer: try again", {"Retry-After": "5"})
         if refusal is None and not scope["path"].startswith(_UPLOADS):
-            limit = self._services.settings.max_body_bytes
+            known = "retrace.caller" in scope
+            limit = self._services.settings.max_body_bytes if known else _STRANGERS_BYTES
             receive = _limited(receive, limit)
             if int(headers.get("content-length") or 0) > limit:
                 refusal = problem(413, f"a request may have {limit} bytes")
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._answered(scope, receive, send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app answer; what it fails at is answered here, with the headers of every answer."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # noqa: BLE001 - the outermost frame of a request
+            # The message may name files or people: it goes to the log, never to the client.
+            _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            if not begun:
+                await problem(500, "the server failed; its log says why")(scope, receive, send)
 
     def _misdirected(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         """A name that is not ours may be another site's, pointed at us (DNS rebinding)."""
+        if not self._encrypted(scope):
+            return problem(421, "passwords and pictures cross a network in the clear here: use https")
         host = _host(headers.get("host", ""))
         if host not in self._hosts:
             return problem(421, "this server is not called so: start it with --allowed-host to let it be")
         if not (headers.get("content-length") or "0").isdecimal():
             return problem(400, "Content-Length is no number")
         return None
+
+    def _encrypted(self, scope: Scope) -> bool:
+        """Whether nobody on the way can read along: TLS, here or at the proxy, or this very machine."""
+        if scope["scheme"] == "https" or not self._services.settings.trusted_proxies:
+            return True
+        return is_loopback(_address(scope)) and is_loopback(_host(Headers(scope=scope).get("host", "")))
 
     async def _identify(self, scope: Scope, headers: Headers, cookie: list[str]) -> ASGIApp | None:
         """Note the caller in the scope; the refusal if there is something wrong with them."""
@@ -108,7 +138,7 @@ class Guard:
         if scope["method"] not in _SAFE and not self._same_site(scope, headers):
             return problem(403, "the request comes from another site")
         token = _cookie(headers)
-        if token is None:
+        if token is None or scope["path"].startswith("/static/"):
             return None
         session = await to_thread.run_sync(
             self._session, token, scope["method"] in _SAFE, cookie, scope["scheme"]
@@ -175,11 +205,7 @@ def _expired(scheme: str) -> str:
 
 
 def _cookie(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None and found.value else None
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE) or None
 
 
 def _host(header: str) -> str:
@@ -218,8 +244,9 @@ def _with_headers(send: Send, https: bool, cookie: list[str]) -> Send:
             if https:
                 headers["Strict-Transport-Security"] = "max-age=31536000"
             headers.setdefault("Cache-Control", "no-store")  # faces must not stay in caches
-            for each in cookie:
-                headers.append("Set-Cookie", each)
+            if "set-cookie" not in headers:  # a log-in's own counts
+                for each in cookie:
+                    headers.append("Set-Cookie", each)
         await send(message)
 
     return sending

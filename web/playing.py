@@ -34,6 +34,14 @@ def media_type(file: Path) -> str:
     return _TYPES.get(file.suffix.lower(), "video/mp4")
 
 
+def may_be_shown(source: SourceRecord) -> bool:
+    """Whether a recording seems to be at hand; `shown_file` looks closely."""
+    try:
+        return not source.live and not source.masked and Path(source.uri).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 class _Asked:
     """A source as a key of the cache: by what says whether it may be shown."""
 
@@ -48,7 +56,7 @@ class _Asked:
         return hash(self._key)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def _checked(asked: _Asked, changed: int, size: int, inode: int) -> Path | None:
     return source_file(asked.source)
 

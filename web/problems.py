@@ -18,8 +18,11 @@ from starlette.routing import compile_path
 from pipeline.upload_records import UploadNotFound, UploadsBusy
 from pipeline.video import VideoSourceError
 from storage import errors
+from web.busy import ClipsBusy, NetworksBusy
 
 MEDIA_TYPE = "application/problem+json"
+
+_MAX_SHOWN = 20  # mistakes of one request
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +89,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ValueError, _value)
     app.add_exception_handler(OSError, _system)
     app.add_exception_handler(UploadNotFound, _missing)
-    app.add_exception_handler(UploadsBusy, _busy)
-    app.add_exception_handler(Exception, _unexpected)
+    for busy in (UploadsBusy, NetworksBusy, ClipsBusy):
+        app.add_exception_handler(busy, _busy)
 
 
 def _title(status: int) -> str:
@@ -139,10 +142,8 @@ def _methods(request: Request) -> set[str]:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [
-        {"where": ".".join(str(part) for part in found["loc"]), "what": found["msg"]}
-        for found in error.errors()
-    ]
+    shown = error.errors()[:_MAX_SHOWN]
+    wrong = [{"where": ".".join(str(part) for part in found["loc"]), "what": found["msg"]} for found in shown]
     detail = "; ".join(f"{each['where']}: {each['what']}" for each in wrong[:5])
     return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, wrong=wrong)
 
@@ -179,12 +180,4 @@ async def _system(request: Request, error: Exception) -> Response:
         )
     if isinstance(error, VideoSourceError):  # its message names the file's place
         return _answer(request, HTTPStatus.NOT_FOUND, "the recording cannot be read at that moment")
-    return await _unexpected(request, error)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # The message may name files or people: it goes to the log of the server's owner, never to the client.
-    _log.error(
-        "%s %s failed", request.method, request.scope.get("route_path", request.url.path), exc_info=error
-    )
-    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says why")
+    raise error

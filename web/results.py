@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from pipeline.feedback import rank
+from pipeline.narrowing import example_camera
 from pipeline.thresholds import describe_errors
-from storage.case_records import SearchRecord
+from storage.case_records import Decision, Example, SearchRecord
 from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
 from web.access import Caller
@@ -32,7 +33,7 @@ def results(
         for number, hit in enumerate(ranking.hits, start=1)
     ]
     return SearchResults(
-        **search_view(services, record).model_dump(),
+        **search_view(services, caller, record).model_dump(),
         model=str(ranking.spec),
         note=ranking.fallback,
         errors=describe_errors(ranking.spec, services.gallery.counts()["tracklets"]),
@@ -42,8 +43,9 @@ def results(
     )
 
 
-def search_view(services: Services, record: SearchRecord) -> SearchView:
+def search_view(services: Services, caller: Caller, record: SearchRecord) -> SearchView:
     """A search as the API shows it, without what it finds."""
+    examples = visible_examples(services, caller, record)
     return SearchView(
         id=record.id,
         case_id=record.case_id,
@@ -61,10 +63,33 @@ def search_view(services: Services, record: SearchRecord) -> SearchView:
                 description=each.description,
                 num_crops=len(each.crops),
             )
-            for each in record.examples
+            for each in examples
         ],
-        decisions=dict(Counter(each.verdict for each in record.decisions)),
+        hidden_examples=len(record.examples) - len(examples),
+        decisions=dict(Counter(each.verdict for each in _visible_decisions(services, caller, record))),
+        last_decision=_last_decision(caller, record),
     )
+
+
+def visible_examples(services: Services, caller: Caller, record: SearchRecord) -> list[Example]:
+    """The examples that are from nowhere, or from cameras that the caller may see."""
+    if caller.cameras is None:
+        return list(record.examples)
+    cameras = ((each, example_camera(services.gallery, each)) for each in record.examples)
+    return [each for each, camera in cameras if camera is None or caller.sees(camera)]
+
+
+def _visible_decisions(services: Services, caller: Caller, record: SearchRecord) -> list[Decision]:
+    if caller.cameras is None:
+        return list(record.decisions)
+    return [
+        each for each in record.decisions if caller.sees(services.gallery.tracklet(each.tracklet_id).camera)
+    ]
+
+
+def _last_decision(caller: Caller, record: SearchRecord) -> int | None:
+    mine = [each for each in record.decisions if each.author == caller.name]
+    return max(mine, key=lambda each: each.id).tracklet_id if mine else None
 
 
 def filter_view(wanted: GalleryFilter) -> Filter:

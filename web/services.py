@@ -13,6 +13,7 @@ from web.clip_cache import ClipCache
 from web.jobs import Jobs
 from web.networks import Networks
 from web.passwords import Passwords
+from web.recently import Recently
 from web.settings import ServerSettings
 
 
@@ -29,6 +30,7 @@ class Services:
         clips: moments cut out of recordings, in memory.
         jobs: long work.
         passwords: hashes and checks them.
+        recently: what was noted a moment ago.
         clock: seconds UTC.
     """
 
@@ -40,4 +42,5 @@ class Services:
     clips: ClipCache
     jobs: Jobs
     passwords: Passwords = field(default_factory=Passwords)
+    recently: Recently = field(default_factory=Recently)
     clock: Callable[[], float] = time.time

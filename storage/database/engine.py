@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,10 +41,17 @@ class Database:
         # Writers wait for the lock inside the transaction, and must then see what was committed meanwhile.
         lock = {"immediate": True} if sqlite else {"isolation_level": "READ COMMITTED"}
         self._writer = engine.execution_options(**lock)
+        self._open = threading.local()  # this thread's write transaction, which further ones join
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one state of the database from its first statement to its end."""
+        """A transaction that sees one state of the database from its first statement to its end.
+
+        Within a write transaction of this thread it is part of that, and sees what it has written.
+        """
+        if (joined := self._joined()) is not None:
+            yield joined
+            return
         with self._mapped_errors(), self._reader.connect() as connection, connection.begin():
             yield connection
 
@@ -52,16 +60,28 @@ class Database:
         """A transaction that holds the gallery's write lock: writers of all processes take turns.
 
         Because they do, numbers rise in the order in which rows become visible, and whoever reads the rows
-        after the last one it knows misses none.
+        after the last one it knows misses none. Within a write transaction of this thread it is part of that:
+        both are committed together, or neither.
 
         Raises:
             GalleryReadOnly: The gallery was opened for reading.
             GalleryFull: The disk is full; nothing of the transaction is kept.
         """
+        if (joined := self._joined()) is not None:
+            yield joined
+            return
         with self.migrating() as connection:
             # PostgreSQL: the one row is the lock. SQLite: BEGIN IMMEDIATE took it.
             connection.execute(sa.select(gallery.c.id).with_for_update())
-            yield connection
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                self._open.connection = None
+
+    def _joined(self) -> sa.Connection | None:
+        found: sa.Connection | None = getattr(self._open, "connection", None)
+        return found
 
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:

@@ -13,8 +13,8 @@ from starlette.background import BackgroundTask
 
 from pipeline.case_export import export_case
 from storage.case_records import Case
-from web.access import OperatorDep, ServicesDep, open_case, visible_case
-from web.audit import note
+from web.access import Caller, OperatorDep, ServicesDep, open_case, visible_case
+from web.audit import audited, note
 from web.problems import Refused
 from web.resources import CaseChange, CaseDetail, CaseView, NewCase, NewNote, NoteView
 from web.results import search_view
@@ -42,15 +42,18 @@ def list_cases(services: ServicesDep, caller: OperatorDep) -> list[CaseView]:
 @router.post("/cases", status_code=HTTPStatus.CREATED)
 def new_case(services: ServicesDep, caller: OperatorDep, given: NewCase) -> CaseDetail:
     """Begin a case."""
-    case = services.gallery.cases.add_case(given.name, given.description, caller.name, now=services.clock())
-    note(services, caller, "case made", {"case": case.id, "name": case.name})
-    return _detail(services, case)
+    with audited(services, caller, "case made", {"name": given.name}) as told:
+        made = services.gallery.cases.add_case(
+            given.name, given.description, caller.name, now=services.clock()
+        )
+        told["case"] = made.id
+    return _detail(services, caller, made)
 
 
 @router.get("/cases/{case_id}")
 def case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> CaseDetail:
     """A case with its notes and searches."""
-    return _detail(services, visible_case(services, caller, case_id))
+    return _detail(services, caller, visible_case(services, caller, case_id))
 
 
 @router.patch("/cases/{case_id}")
@@ -66,9 +69,10 @@ def change_case(services: ServicesDep, caller: OperatorDep, case_id: CaseId, giv
         values["members"] = _members(services, given.members)
     if given.closed is not None:
         values["now"] = services.clock()
-    changed = services.gallery.cases.update_case(case_id, **values)
-    note(services, caller, "case changed", {"case": case_id, **given.model_dump(exclude_none=True)})
-    return _detail(services, changed)
+    told = {"case": case_id, **given.model_dump(exclude_none=True)}
+    with audited(services, caller, "case changed", told):
+        changed = services.gallery.cases.update_case(case_id, **values)
+    return _detail(services, caller, changed)
 
 
 @router.delete("/cases/{case_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -77,16 +81,17 @@ def delete_case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> 
     case = visible_case(services, caller, case_id)
     if caller.name != case.owner and not caller.may("admin"):
         raise Refused(HTTPStatus.FORBIDDEN, "a case is deleted by its owner or an admin")
-    services.gallery.cases.remove_case(case_id)
-    note(services, caller, "case deleted", {"case": case_id, "name": case.name})
+    with audited(services, caller, "case deleted", {"case": case_id, "name": case.name}):
+        services.gallery.cases.remove_case(case_id)
 
 
 @router.post("/cases/{case_id}/notes", status_code=HTTPStatus.CREATED)
 def new_note(services: ServicesDep, caller: OperatorDep, case_id: CaseId, given: NewNote) -> NoteView:
     """Write a note."""
     open_case(services, caller, case_id)
-    made = services.gallery.cases.add_note(case_id, caller.name, given.text, now=services.clock())
-    note(services, caller, "note", {"case": case_id, "note": made.id})
+    with audited(services, caller, "note", {"case": case_id}) as told:
+        made = services.gallery.cases.add_note(case_id, caller.name, given.text, now=services.clock())
+        told["note"] = made.id
     return NoteView(id=made.id, author=made.author, created=made.created, text=made.text)
 
 
@@ -131,19 +136,20 @@ def view(case: Case) -> CaseView:
     )
 
 
-def _detail(services: Services, case: Case) -> CaseDetail:
+def _detail(services: Services, caller: Caller, case: Case) -> CaseDetail:
     notes = services.gallery.cases.notes(case.id)
     searches = services.gallery.cases.searches(case_id=case.id, limit=200)
     return CaseDetail(
         **view(case).model_dump(),
         notes=[NoteView(id=n.id, author=n.author, created=n.created, text=n.text) for n in notes],
-        searches=[search_view(services, record) for record in searches],
+        searches=[search_view(services, caller, record) for record in searches],
     )
 
 
 def _members(services: Services, names: list[str]) -> frozenset[str]:
-    known = {user.name for user in services.gallery.accounts.users()}
-    unknown = sorted(set(names) - known)
-    if unknown:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"there is no user '{unknown[0]}'")
+    roles = {user.name: user.role for user in services.gallery.accounts.users()}
+    for name in names:
+        if roles.get(name, "viewer") == "viewer":
+            why = "is a viewer, and viewers see no cases" if name in roles else "is nobody here"
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"'{name}' {why}")
     return frozenset(names)

@@ -19,7 +19,7 @@ router = APIRouter(tags=["events"])
 
 _LOOK_EVERY_S = 2.0
 _KEEP_ALIVE_S = 20.0
-_LONGEST_S = 600.0  # browsers connect again by themselves, and show their session anew
+_LONGEST_S = 60.0  # then browsers connect again, and show that they still may
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."}

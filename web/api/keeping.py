@@ -11,7 +11,8 @@ from pipeline.hooks import Hooks
 from storage import retention_records as retention
 from web.access import AdminDep, ServicesDep
 from web.api.index import job_view
-from web.audit import note
+from web.audit import audited, note
+from web.housekeeping import apply_rules
 from web.resources import DueView, ErasureRequest, ErasureView, JobView, Rule
 
 router = APIRouter(tags=["retention and erasure"])
@@ -27,8 +28,8 @@ def list_rules(services: ServicesDep, caller: AdminDep) -> list[Rule]:
 def set_rule(services: ServicesDep, caller: AdminDep, given: Rule) -> Rule:
     """Set a camera's rule, or the default one. Nothing is deleted before the next round (ten minutes)."""
     rule = retention.Rule(given.camera, given.crops_days, given.embeddings_days, given.metadata_days)
-    services.gallery.retention.set_rule(rule)
-    note(services, caller, "retention rule set", given.model_dump())
+    with audited(services, caller, "retention rule set", given.model_dump()):
+        services.gallery.retention.set_rule(rule)
     return given
 
 
@@ -37,8 +38,8 @@ def remove_rule(
     services: ServicesDep, caller: AdminDep, camera: Annotated[str, Query(max_length=200)]
 ) -> None:
     """Remove a camera's rule: the default one applies again, if there is one."""
-    services.gallery.retention.remove_rule(camera)
-    note(services, caller, "retention rule removed", {"camera": camera})
+    with audited(services, caller, "retention rule removed", {"camera": camera}):
+        services.gallery.retention.remove_rule(camera)
 
 
 @router.get("/retention/due")
@@ -52,17 +53,10 @@ def apply(services: ServicesDep, caller: AdminDep) -> JobView:
     """Apply the rules now; the job's progress comes with the events."""
 
     def work(hooks: Hooks) -> str:
-        done = services.gallery.retention.apply(
-            services.clock(), progress=lambda count: hooks.on_step("retention", count, None)
-        )
-        deleted = {
-            "crops": sum(each.crops for each in done),
-            "embeddings": sum(each.embeddings for each in done),
-            "tracklets": sum(each.tracklets for each in done),
-        }
-        note(services, caller, "retention applied", deleted)
-        return ", ".join(f"{count} {kind}" for kind, count in deleted.items()) + " deleted"
+        taken = apply_rules(services, caller, progress=lambda count: hooks.on_step("retention", count, None))
+        return ", ".join(f"{count} {kind}" for kind, count in taken.items()) + " deleted"
 
+    note(services, caller, "retention begun", {})
     return job_view(services.jobs.start("retention", work))
 
 
@@ -85,6 +79,7 @@ def erase(services: ServicesDep, caller: AdminDep, given: ErasureRequest) -> Era
         now=services.clock(),
     )
     services.clips.forget(set(ids))
+    services.uploads.clear()  # one of them may show the person
     return ErasureView(
         dry_run=False,
         tracklets=len(done.ids),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -27,8 +27,8 @@ from web.access import (
 )
 from web.answers import JPEG, cursor, jpeg, place
 from web.api import tracklets
-from web.asking import Notes, example
-from web.audit import note
+from web.asking import Notes, examples_of
+from web.audit import audited, note
 from web.problems import Refused
 from web.resources import (
     Filter,
@@ -38,7 +38,7 @@ from web.resources import (
     SearchList,
     SearchResults,
 )
-from web.results import filter_view, results, search_view
+from web.results import filter_view, results, search_view, visible_examples
 from web.services import Services
 
 router = APIRouter(tags=["searches"])
@@ -58,21 +58,22 @@ def new_search(
         open_case(services, caller, given.case_id)
     wanted = _within(caller, given.filter)
     hooks = Notes()
-    examples = [example(services, caller, each, hooks) for each in given.examples]
+    examples = examples_of(services, caller, given.examples, hooks)
     current = services.gallery.current_generation()
     if current is None:
         raise QueryError("the gallery holds no tracklets yet: run ingest first")
     threshold = threshold_of(current.spec) if given.threshold is None else given.threshold
-    record = services.gallery.cases.add_search(
-        caller.name,
-        examples,
-        wanted,
-        threshold,
-        given.reason,
-        case_id=given.case_id,
-        now=services.clock(),
-    )
-    _note_search(services, caller, "search", record, examples)
+    with services.gallery.transaction():
+        record = services.gallery.cases.add_search(
+            caller.name,
+            examples,
+            wanted,
+            threshold,
+            given.reason,
+            case_id=given.case_id,
+            now=services.clock(),
+        )
+        _note_search(services, caller, "search", record, examples)
     return results(services, caller, record, limit, hooks.notes)
 
 
@@ -94,7 +95,7 @@ def list_searches(
         limit=_PAGE,
     )
     last = cursor(found[-1].id) if len(found) == _PAGE else None
-    return SearchList(searches=[search_view(services, record) for record in found], next=last)
+    return SearchList(searches=[search_view(services, caller, record) for record in found], next=last)
 
 
 @router.get("/searches/{search_id}")
@@ -116,17 +117,19 @@ def change_search(
     limit: Limit = 60,
 ) -> SearchResults:
     """Change the threshold, put it into a case, or add examples of the same person."""
-    _changeable(services, caller, search_id)
+    before = _changeable(services, caller, search_id)
     if given.case_id is not None:
         open_case(services, caller, given.case_id)
+        _refuse_taking(services, caller, before, given.case_id)
     hooks = Notes()
-    examples = [example(services, caller, each, hooks) for each in given.add_examples]
-    if examples:
-        services.gallery.cases.add_examples(search_id, examples)
-    if given.threshold is not None or given.case_id is not None:
-        services.gallery.cases.update_search(search_id, threshold=given.threshold, case_id=given.case_id)
-    record = services.gallery.cases.search(search_id)
-    _note_search(services, caller, "search changed", record, examples)
+    examples = examples_of(services, caller, given.add_examples, hooks)
+    with services.gallery.transaction():
+        if examples:
+            services.gallery.cases.add_examples(search_id, examples)
+        if given.threshold is not None or given.case_id is not None:
+            services.gallery.cases.update_search(search_id, threshold=given.threshold, case_id=given.case_id)
+        record = services.gallery.cases.search(search_id)
+        _note_search(services, caller, "search changed", record, examples, case_before=before.case_id)
     return results(services, caller, record, limit, hooks.notes)
 
 
@@ -136,8 +139,8 @@ def delete_search(services: ServicesDep, caller: OperatorDep, search_id: SearchI
     record = _changeable(services, caller, search_id)
     if record.author != caller.name and not caller.may("admin"):
         raise Refused(HTTPStatus.FORBIDDEN, "a search is deleted by its author or an admin")
-    services.gallery.cases.remove_search(search_id)
-    note(services, caller, "search deleted", {"search_id": search_id})
+    with audited(services, caller, "search deleted", {"search_id": search_id, "case": record.case_id}):
+        services.gallery.cases.remove_search(search_id)
 
 
 @router.post("/searches/{search_id}/decisions")
@@ -151,9 +154,11 @@ def decide(
     """Say whether a result is the person; the answer is ranked anew."""
     _changeable(services, caller, search_id)
     visible_tracklet(services, caller, given.tracklet)
-    services.gallery.cases.decide(search_id, given.tracklet, given.verdict, caller.name, now=services.clock())
     subject = {"search_id": search_id, "tracklet": given.tracklet, "verdict": given.verdict}
-    note(services, caller, "decision", subject)
+    with audited(services, caller, "decision", subject):
+        services.gallery.cases.decide(
+            search_id, given.tracklet, given.verdict, caller.name, now=services.clock()
+        )
     return results(services, caller, services.gallery.cases.search(search_id), limit)
 
 
@@ -168,11 +173,12 @@ def undo(
     """Take the newest decision about a tracklet back; the one before it counts again."""
     _changeable(services, caller, search_id)
     visible_tracklet(services, caller, tracklet_id)
-    undone = services.gallery.cases.undo(search_id, tracklet_id, caller.name, now=services.clock())
-    if undone is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"nothing was decided about tracklet {tracklet_id}")
-    subject = {"search_id": search_id, "tracklet": tracklet_id, "verdict": undone.verdict}
-    note(services, caller, "decision undone", subject)
+    subject = {"search_id": search_id, "tracklet": tracklet_id}
+    with audited(services, caller, "decision undone", subject) as told:
+        undone = services.gallery.cases.undo(search_id, tracklet_id, caller.name, now=services.clock())
+        if undone is None:
+            raise Refused(HTTPStatus.NOT_FOUND, f"nothing was decided about tracklet {tracklet_id}")
+        told["verdict"] = undone.verdict
     return results(services, caller, services.gallery.cases.search(search_id), limit)
 
 
@@ -198,10 +204,10 @@ def example_crop(
 ) -> Response:
     """A picture of the person searched for, of an example that is no tracklet."""
     record = visible_search(services, caller, search_id)
-    crops = next((each.crops for each in record.examples if each.id == example_id), ())
-    if number >= len(crops):
+    found = next((each for each in visible_examples(services, caller, record) if each.id == example_id), None)
+    if found is None or number >= len(found.crops):
         raise Refused(HTTPStatus.NOT_FOUND, "the search has no such picture")
-    return jpeg(crops[number])
+    return jpeg(found.crops[number])
 
 
 def _changeable(services: Services, caller: Caller, search_id: int) -> SearchRecord:
@@ -209,6 +215,17 @@ def _changeable(services: Services, caller: Caller, search_id: int) -> SearchRec
     if record.case_id is not None:
         open_case(services, caller, record.case_id)
     return record
+
+
+def _refuse_taking(services: Services, caller: Caller, record: SearchRecord, case_id: int) -> None:
+    """A search leaves its case only by its author, by the owner of that case, or by an admin."""
+    if record.case_id in (None, case_id) or record.author == caller.name or caller.may("admin"):
+        return
+    assert record.case_id is not None
+    if services.gallery.cases.case(record.case_id).owner != caller.name:
+        raise Refused(
+            HTTPStatus.FORBIDDEN, "a search is taken out of its case by its author or the case's owner"
+        )
 
 
 def _within(caller: Caller, wanted: Filter) -> GalleryFilter:
@@ -219,7 +236,12 @@ def _within(caller: Caller, wanted: Filter) -> GalleryFilter:
 
 
 def _note_search(
-    services: Services, caller: Caller, action: str, record: SearchRecord, examples: list[NewExample]
+    services: Services,
+    caller: Caller,
+    action: str,
+    record: SearchRecord,
+    examples: list[NewExample],
+    **more: Any,
 ) -> None:
     crops = []
     for each in examples:
@@ -235,5 +257,6 @@ def _note_search(
         "threshold": record.threshold,
         "reason": record.reason,
         "case": record.case_id,
+        **more,
     }
     note(services, caller, action, subject, crops)

@@ -15,10 +15,11 @@ from pipeline.source_frames import frame_at
 from pipeline.types import Image
 from storage.records import SourceRecord
 from web.access import Caller, OperatorDep, ServicesDep, ViewerDep, visible_source
-from web.answers import JPEG, MP4, jpeg
-from web.playing import browsers_play, media_type, shown_file
+from web.answers import JPEG, MP4, cursor, jpeg, place
+from web.audit import note_once
+from web.playing import browsers_play, may_be_shown, media_type, shown_file
 from web.problems import Refused
-from web.resources import PersonBox, Persons, SourceView
+from web.resources import PersonBox, Persons, SourcePage, SourceView
 from web.services import Services
 
 router = APIRouter(tags=["sources"])
@@ -29,14 +30,24 @@ AtS = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False, description="sec
 
 @router.get("/sources")
 def list_sources(
-    services: ServicesDep, caller: ViewerDep, camera: Annotated[str | None, Query(max_length=200)] = None
-) -> list[SourceView]:
-    """Recordings, and runs of live cameras."""
-    return [
-        view(source)
-        for source in services.gallery.sources()
-        if caller.sees(source.camera) and camera in (None, source.camera)
+    services: ServicesDep,
+    caller: ViewerDep,
+    camera: Annotated[str | None, Query(max_length=200)] = None,
+    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> SourcePage:
+    """Recordings, and runs of live cameras, newest first."""
+    behind = place(after, 1)
+    seen = [
+        each
+        for each in reversed(services.gallery.sources())
+        if caller.sees(each.camera)
+        and camera in (None, each.camera)
+        and (behind is None or each.id < behind[0])
     ]
+    page = seen[:limit]
+    last = cursor(page[-1].id) if len(seen) > limit else None
+    return SourcePage(sources=[view(each, closely=False) for each in page], next=last)
 
 
 @router.get("/sources/{source_id}")
@@ -79,9 +90,13 @@ def persons_in(services: Services, image: Image, at_s: float) -> Persons:
     return Persons(at_s=at_s, width=width, height=height, persons=boxes)
 
 
-def view(source: SourceRecord) -> SourceView:
-    """A source as the API shows it: the name of its file, not where it lies."""
-    file = shown_file(source)
+def view(source: SourceRecord, closely: bool = True) -> SourceView:
+    """A source as the API shows it: the name of its file, not where it lies.
+
+    Args:
+        closely: look into its file; else only whether there is one, which is quick for many.
+    """
+    file = shown_file(source) if closely else None
     return SourceView(
         id=source.id,
         camera=source.camera,
@@ -90,8 +105,8 @@ def view(source: SourceRecord) -> SourceView:
         end=source.end,
         status=source.status,
         live=source.live,
-        video=file is not None,
-        video_playable=file is not None and browsers_play(file),
+        video=file is not None if closely else may_be_shown(source),
+        video_playable=None if not closely else file is not None and browsers_play(file),
         duration_s=None if source.end is None else source.end - source.start,
     )
 
@@ -101,4 +116,5 @@ def _file(services: Services, caller: Caller, source_id: int) -> File:
     file = shown_file(source)
     if file is None:
         raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
+    note_once(services, caller, "recording opened", {"source": source.id, "camera": source.camera})
     return file

@@ -10,9 +10,9 @@ from fastapi.responses import Response
 
 from pipeline.clips import tracklet_moments
 from storage.records import TrackletRecord
-from web.access import ServicesDep, ViewerDep, gallery_filter, visible_tracklet
+from web.access import Caller, ServicesDep, ViewerDep, gallery_filter, visible_tracklet
 from web.answers import JPEG, MP4, cursor, jpeg, place, ranged
-from web.audit import note
+from web.audit import note_once
 from web.playing import browsers_play, shown_file
 from web.problems import Refused
 from web.resources import (
@@ -25,6 +25,7 @@ from web.resources import (
     TrackletView,
     TrajectoryView,
 )
+from web.services import Services
 
 router = APIRouter(tags=["tracklets"])
 
@@ -95,7 +96,7 @@ def tracklet(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId) 
     file = shown_file(moments.source)
     times = services.gallery.trajectory(tracklet_id).timestamps
     positions = services.gallery.crop_positions(tracklet_id).tolist() if record.has_crops else []
-    note(services, caller, "tracklet opened", {"tracklet": record.id, "camera": record.camera})
+    _opened(services, caller, record)
     return TrackletDetail(
         **view(record).model_dump(),
         source_id=moments.source.id,
@@ -122,7 +123,7 @@ def crop(
     number: Annotated[int, Path(ge=0, lt=64)],
 ) -> Response:
     """One of the crops, in the order of time."""
-    visible_tracklet(services, caller, tracklet_id)
+    _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
     try:
         return jpeg(services.gallery.crops(tracklet_id, [number])[0])
     except IndexError as error:
@@ -132,7 +133,7 @@ def crop(
 @router.get("/tracklets/{tracklet_id}/trajectory")
 def trajectory(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId) -> TrajectoryView:
     """Where the person was, frame by frame."""
-    visible_tracklet(services, caller, tracklet_id)
+    _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
     found = services.gallery.trajectory(tracklet_id)
     return TrajectoryView(timestamps=found.timestamps.tolist(), xyxy=found.xyxy.tolist())
 
@@ -145,7 +146,7 @@ def video(
     asked: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
 ) -> Response:
     """The moment, cut out of the recording; ranges of bytes are served."""
-    visible_tracklet(services, caller, tracklet_id)
+    _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
     clip = services.clips.get(tracklet_id)
     if clip is None:
         raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")
@@ -165,6 +166,10 @@ def view(record: TrackletRecord) -> TrackletView:
         has_crops=record.has_crops,
         searchable=record.searchable,
     )
+
+
+def _opened(services: Services, caller: Caller, record: TrackletRecord) -> None:
+    note_once(services, caller, "tracklet opened", {"tracklet": record.id, "camera": record.camera})
 
 
 def _filter(

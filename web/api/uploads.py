@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from anyio import to_thread
+from anyio import fail_after, to_thread
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
@@ -14,12 +14,15 @@ from web.access import OperatorDep, ServicesDep
 from web.answers import JPEG, jpeg
 from web.api.sources import persons_in
 from web.audit import note
+from web.problems import Refused
 from web.resources import Persons, UploadView
 
 router = APIRouter(tags=["uploads"])
 
 UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 AtS = Annotated[float, Query(ge=0, le=86_400, allow_inf_nan=False, description="seconds from its start")]
+
+_LONGEST_S = 600.0  # for an upload to come in and be read
 
 _BODY = {
     "requestBody": {
@@ -33,10 +36,16 @@ _BODY = {
 async def upload(services: ServicesDep, caller: OperatorDep, request: Request) -> UploadView:
     """Send a picture (JPEG, PNG, WebP, BMP) or a clip (MP4, MOV, Matroska, WebM, AVI) as the body."""
     announced = request.headers.get("content-length")
-    with services.uploads.receive(caller.name, None if announced is None else int(announced)) as reception:
-        async for chunk in request.stream():
-            await to_thread.run_sync(reception.write, chunk)
-        made = await to_thread.run_sync(reception.finish)
+    try:
+        with (
+            fail_after(_LONGEST_S),
+            services.uploads.receive(caller.name, None if announced is None else int(announced)) as reception,
+        ):
+            async for chunk in request.stream():
+                await to_thread.run_sync(reception.write, chunk)
+            made = await to_thread.run_sync(reception.finish)
+    except TimeoutError as error:
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the upload took too long") from error
     await to_thread.run_sync(note, services, caller, "upload", {"upload": made.id, "kind": made.kind})
     return UploadView(
         id=made.id,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 
 from storage.account_records import ApiToken, User
 from web.access import RANK, AdminDep, ServicesDep, ViewerDep
-from web.audit import note
+from web.audit import audited
 from web.problems import Refused
 from web.resources import Invitation, MadeToken, NewToken, NewUser, TokenView, UserChange, UserView
 from web.services import Services
@@ -34,9 +34,10 @@ def list_users(services: ServicesDep, caller: AdminDep) -> list[UserView]:
 def new_user(services: ServicesDep, caller: AdminDep, given: NewUser) -> Invitation:
     """Invite somebody: the answer has the link with which they choose their password."""
     cameras = None if given.cameras is None else frozenset(given.cameras)
-    user = services.gallery.accounts.add_user(given.name, given.role, cameras, now=services.clock())
-    note(services, caller, "user added", {"user": user.name, **given.model_dump(exclude={"name"})})
-    return invite(services, user)
+    with audited(services, caller, "user added", given.model_dump(exclude={"name"})) as told:
+        user = services.gallery.accounts.add_user(given.name, given.role, cameras, now=services.clock())
+        told["user"] = user.name
+        return invite(services, user)
 
 
 @router.patch("/users/{user_id}")
@@ -47,25 +48,26 @@ def change_user(services: ServicesDep, caller: AdminDep, user_id: Id, given: Use
         values["cameras"] = None
     elif given.cameras is not None:
         values["cameras"] = frozenset(given.cameras)
-    user = services.gallery.accounts.update_user(user_id, **values)
-    note(services, caller, "user changed", {"user": user.name, **given.model_dump(exclude_none=True)})
+    with audited(services, caller, "user changed", given.model_dump(exclude_none=True)) as told:
+        user = services.gallery.accounts.update_user(user_id, **values)
+        told["user"] = user.name
     return user_view(user)
 
 
 @router.delete("/users/{user_id}", status_code=HTTPStatus.NO_CONTENT)
 def delete_user(services: ServicesDep, caller: AdminDep, user_id: Id) -> None:
     """Remove a user with their sessions and tokens; what they did stays in the audit trail."""
-    user = services.gallery.accounts.user(user_id)
-    services.gallery.accounts.remove_user(user_id)
-    note(services, caller, "user removed", {"user": user.name})
+    with audited(services, caller, "user removed") as told:
+        told["user"] = services.gallery.accounts.user(user_id).name
+        services.gallery.accounts.remove_user(user_id)
 
 
 @router.post("/users/{user_id}/invitation")
 def invite_again(services: ServicesDep, caller: AdminDep, user_id: Id) -> Invitation:
     """A new link, for a password that was forgotten; the old password stays until the link is used."""
     user = services.gallery.accounts.user(user_id)
-    note(services, caller, "user invited", {"user": user.name})
-    return invite(services, user)
+    with audited(services, caller, "user invited", {"user": user.name}):
+        return invite(services, user)
 
 
 @router.get("/tokens")
@@ -86,10 +88,11 @@ def make_token(services: ServicesDep, caller: ViewerDep, given: NewToken) -> Mad
     now = services.clock()
     token = new_token(API_PREFIX)
     expires = None if given.days is None else now + given.days * _DAY_S
-    made = services.gallery.accounts.add_token(
-        caller.user.id, given.name, token_hash(token), token[:_HINT], given.role, expires, now
-    )
-    note(services, caller, "token made", {"token": made.id, "name": made.name, "role": made.role})
+    with audited(services, caller, "token made", {"name": given.name, "role": given.role}) as told:
+        made = services.gallery.accounts.add_token(
+            caller.user.id, given.name, token_hash(token), token[:_HINT], given.role, expires, now
+        )
+        told["token"] = made.id
     return MadeToken(token=token, view=_token_view(made, caller.name))
 
 
@@ -99,8 +102,8 @@ def delete_token(services: ServicesDep, caller: ViewerDep, token_id: Id) -> None
     mine = services.gallery.accounts.tokens(None if caller.may("admin") else caller.user.id)
     if token_id not in {token.id for token in mine}:
         raise Refused(HTTPStatus.NOT_FOUND, f"no token has the id {token_id}")
-    services.gallery.accounts.remove_token(token_id)
-    note(services, caller, "token revoked", {"token": token_id})
+    with audited(services, caller, "token revoked", {"token": token_id}):
+        services.gallery.accounts.remove_token(token_id)
 
 
 def invite(services: Services, user: User) -> Invitation:

@@ -39,7 +39,7 @@ def cameras_page(services: ServicesDep, caller: ViewerDep) -> HTMLResponse:
         "Cameras",
         section="/cameras",
         cameras=cameras.list_cameras(services, caller),
-        sources=[source for source in sources.list_sources(services, caller) if not source.live],
+        sources=[source for source in sources.list_sources(services, caller).sources if not source.live],
     )
 
 
@@ -138,7 +138,7 @@ def compare(
     if a is not None:
         left = _side(tracklets.tracklet(services, caller, a))
     elif search is not None and example is not None:
-        record = search_view(services, visible_search(services, caller, search))
+        record = search_view(services, caller, visible_search(services, caller, search))
         found = next((each for each in record.examples if each.id == example), None)
         if found is None:
             raise Refused(404, f"search {search} has no example {example}")

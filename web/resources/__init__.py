@@ -30,6 +30,7 @@ from web.resources.administration import (
 )
 from web.resources.browsing import (
     CameraView,
+    SourcePage,
     SourceView,
     TimeLineView,
     TrackletDetail,
@@ -123,6 +124,7 @@ __all__ = [
     "SearchView",
     "Seconds",
     "SourceExample",
+    "SourcePage",
     "SourceView",
     "Text",
     "TimeLineView",

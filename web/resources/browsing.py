@@ -81,5 +81,12 @@ class SourceView(BaseModel):
     status: str
     live: bool
     video: bool = Field(description="whether its frames can be shown")
-    video_playable: bool
+    video_playable: bool | None = Field(description="whether browsers play it; null in lists: nobody looked")
     duration_s: float | None
+
+
+class SourcePage(BaseModel):
+    """A page of sources; `next` asks for the page behind it."""
+
+    sources: list[SourceView]
+    next: str | None

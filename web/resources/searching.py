@@ -136,7 +136,9 @@ class SearchView(BaseModel):
     threshold: float
     filter: Filter
     examples: list[ExampleView]
+    hidden_examples: int = Field(description="of cameras that the caller may not see")
     decisions: dict[Verdict, int]
+    last_decision: int | None = Field(description="tracklet of the caller's newest decision that stands")
 
 
 class SearchResults(SearchView):
