@@ -32,6 +32,7 @@ from web.api import (
 )
 from web.guard import Guard
 from web.housekeeping import keep_house
+from web.openapi import complete
 from web.problems import MEDIA_TYPE, install
 from web.resources import Health, Problem
 from web.services import Services
@@ -110,6 +111,8 @@ def create_app(services: Services) -> FastAPI:
     install(app)
     app.add_middleware(Guard, services=services)
     check_rules(app)
+    made = app.openapi
+    app.openapi = lambda: complete(made())  # type: ignore[method-assign]
     return app
 
 

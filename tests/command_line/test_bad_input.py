@@ -447,7 +447,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 
 
 def test_a_full_disk(tmp_path: Path, capsys: Capture) -> None:
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=700k", "tmpfs") as disk:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1800k", "tmpfs") as disk:
         codes = [ingest(disk / "g", f"c{number}=ok.mp4") for number in range(3)]
         (disk / "ballast").write_bytes(bytes(max(0, shutil.disk_usage(disk).free - 40_000)))
         capsys.readouterr()

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.web.conftest import Filled, listening, serve_copy
+from web import resources
 from web.app import create_app
 
 EXAMPLES = int(os.environ.get("RETRACE_API_EXAMPLES", "12"))
@@ -52,6 +53,27 @@ def test_everything_has_a_name_a_text_and_says_how_it_fails() -> None:
             problem = operation["responses"]["422"]["content"]["application/problem+json"]["schema"]
             assert problem == {"$ref": "#/components/schemas/Problem"}, named
             assert set(operation["responses"]) >= {"401", "403", "404", "409", "422", "default"}, named
+
+
+def test_every_answer_has_an_example_that_it_could_be() -> None:
+    schemas = description["components"]["schemas"]
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+                name = (schema.get("$ref") or schema.get("items", {}).get("$ref", "")).rpartition("/")[2]
+                if status.startswith("2") and name:
+                    example = schemas[name]["examples"][0]
+                    model = getattr(resources, name)
+                    assert model.model_validate(example).model_dump(exclude_unset=True) == example, name
+                else:
+                    assert not (status.startswith("2") and schema), f"{method} {path} answers without a model"
+
+
+def test_the_description_says_how_to_log_in() -> None:
+    assert set(description["components"]["securitySchemes"]) == {"token", "session"}
+    assert description["paths"]["/api/v1/session"]["post"]["security"] == []
+    assert "security" not in description["paths"]["/api/v1/tracklets"]["get"]
 
 
 def test_every_object_that_clients_send_has_an_example() -> None:
