@@ -1,9 +1,12 @@
-"""Filters put together, and applied to single tracklets, for what one search of the index cannot do."""
+"""What is looked at, beyond what one search of the index can do: filters together, and who may see what."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from storage.case_records import Example
+from storage.errors import TrackletNotFound
+from storage.gallery import Gallery
 from storage.records import GalleryFilter, TrackletRecord
 
 Span = tuple[str, float, float]
@@ -45,3 +48,27 @@ def passes(record: TrackletRecord, wanted: GalleryFilter) -> bool:
 def has_camera(camera: str, wanted: GalleryFilter) -> bool:
     """Whether a camera passes a filter."""
     return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras
+
+
+def example_camera(gallery: Gallery, example: Example) -> str | None:
+    """The camera that an example was seen by; None if it is of no camera, as an upload is.
+
+    Raises:
+        TrackletNotFound: It was a tracklet, which does not exist any more.
+    """
+    if example.tracklet_id is not None:
+        return gallery.tracklet(example.tracklet_id).camera
+    span = example.description.get("span")
+    camera = example.description.get("camera") or (span[0] if span else None)
+    return None if camera is None else str(camera)
+
+
+def shows_example(gallery: Gallery, example: Example, cameras: frozenset[str] | None) -> bool:
+    """Whether somebody who may see only these cameras (None: all) may see an example."""
+    if cameras is None:
+        return True
+    try:
+        camera = example_camera(gallery, example)
+    except TrackletNotFound:  # deleted since the search was read
+        return False
+    return camera is None or camera in cameras
