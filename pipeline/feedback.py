@@ -211,9 +211,8 @@ class _Looking:
             if (number := hit.record.id) in scores
         ]
 
-
     def _similarities(self, ids: Sequence[int], vectors: Embedding) -> list[float]:
-        """Of tracklets with the positives; an accepted one is not compared with itself, which tells nothing."""
+        """Of tracklets with the positives; an accepted one is not compared with itself."""
         found = similarity(vectors, self.positives)
         for row, number in enumerate(ids):
             if number in self.places and len(self.positives) > 1:
@@ -257,7 +256,7 @@ def _crops(gallery: Gallery, example: Example) -> Sequence[bytes]:
 def _decided(
     gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict
 ) -> tuple[list[int], Embedding]:
-    """Tracklets with that verdict, ids (N,) and embeddings (N, D); those without an embedding are left out."""
+    """Tracklets with that verdict that have an embedding: ids (N,), embeddings (N, D)."""
     ids = [number for number, verdict in verdicts.items() if verdict == word]
     return gallery.embeddings(ids, current.id)
 
