@@ -11,11 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.case_json import CaseMedia, case_json
-from pipeline.case_report import AnsweredSearch, CaseFile, render
+from pipeline.case_report import AnsweredSearch, CaseFile, Hidden, render
 from pipeline.clips import tracklet_clip
 from pipeline.export import whole_path
 from pipeline.feedback import Ranking, rank
 from pipeline.hooks import Hooks
+from pipeline.narrowing import shows_example
 from pipeline.pointing import QueryError
 from pipeline.query import load_embedder
 from pipeline.report import template
@@ -118,8 +119,8 @@ def _answer(
     """A search with its results, as far as they may be seen."""
     history = gallery.cases.history(search.id)
     shown = [decision for decision in history if _visible(gallery, decision.tracklet_id, cameras)]
-    examples = [example for example in search.examples if _visible(gallery, example.tracklet_id, cameras)]
-    hidden = len(history) - len(shown) + len(search.examples) - len(examples)
+    examples = [example for example in search.examples if shows_example(gallery, example, cameras)]
+    hidden = Hidden(len(search.examples) - len(examples), len(history) - len(shown))
     pictures = {example.id: _example_crops(gallery, example) for example in examples}
     ranking, problem = _ranking(gallery, search, cameras, top_k)
     return AnsweredSearch(search, examples, pictures, ranking, problem, shown, hidden)
@@ -137,8 +138,8 @@ def _ranking(
         return None, str(error)
 
 
-def _visible(gallery: Gallery, tracklet_id: int | None, cameras: frozenset[str] | None) -> bool:
-    if tracklet_id is None or cameras is None:
+def _visible(gallery: Gallery, tracklet_id: int, cameras: frozenset[str] | None) -> bool:
+    if cameras is None:
         return True
     try:
         return gallery.tracklet(tracklet_id).camera in cameras

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from pipeline.case_report import AnsweredSearch, CaseFile
@@ -59,7 +60,8 @@ def _search_json(answered: AnsweredSearch, files: CaseMedia) -> dict[str, Any]:
         "author": search.author,
         "created": iso(search.created),
         "reason": search.reason,
-        "threshold": search.threshold,
+        "threshold": answered.threshold,
+        "threshold_note": answered.threshold_note,
         "filter": {**filter_json(search.filter), "min_quality": search.filter.min_quality},
         "left_out": [
             {"camera": camera, "start": iso(start), "end": iso(end)}
@@ -79,7 +81,7 @@ def _search_json(answered: AnsweredSearch, files: CaseMedia) -> dict[str, Any]:
             _result_json(rank, hit, answered, files) for rank, hit in enumerate(answered.hits, start=1)
         ],
         "decisions": [_decision_json(decision) for decision in answered.history],
-        "hidden": answered.hidden,
+        "hidden": {"examples": answered.hidden.examples, "decisions": answered.hidden.decisions},
     }
 
 
@@ -89,7 +91,7 @@ def _result_json(rank: int, hit: Ranked, answered: AnsweredSearch, files: CaseMe
         "rank": rank,
         "tracklet": record.id,
         "camera": record.camera,
-        "source": record.source,
+        "source": _file_name(record.source),
         "start": iso(record.start),
         "end": iso(record.end),
         "similarity": round(hit.similarity, 6),
@@ -99,6 +101,11 @@ def _result_json(rank: int, hit: Ranked, answered: AnsweredSearch, files: CaseMe
         "crops": files.crops.get(record.id, []),
         "clip": files.clips.get(record.id),
     }
+
+
+def _file_name(source: str) -> str | None:
+    """A recording's name. Where it lies, and a stream's address, tell how the server is built."""
+    return None if "://" in source else PurePath(source).name
 
 
 def _decision_json(decision: Decision) -> dict[str, Any]:

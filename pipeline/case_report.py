@@ -18,7 +18,27 @@ from storage.case_records import Case, Decision, Example, Note, SearchRecord
 from storage.records import EmbedderSpec, Hit
 
 _VERDICTS = {"same": "the same person", "different": "somebody else", "unsure": "not sure"}
+_KINDS = {
+    "query": "the person searched for",
+    "same": "decided to be the same person",
+    "match": "match, not decided",
+    "candidate": "candidate, not a match",
+    "rejected": "decided to be somebody else",
+}
+"""What a mark on the time line is: its class, and how the legend calls it."""
 _MAX_PICTURES = 8  # of one example
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """How many examples and decisions of a search are of cameras that may not be seen."""
+
+    examples: int
+    decisions: int
+
+    def __str__(self) -> str:
+        numbers = ((self.examples, "example"), (self.decisions, "decision"))
+        return " and ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in numbers if n)
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class AnsweredSearch:
         examples: those that may be seen; `pictures` are their JPEG files by id.
         ranking: None if there is none; then `problem` says why.
         history: all decisions in order, those taken back included.
-        hidden: how many decisions and examples may not be seen.
+        hidden: what may not be seen.
     """
 
     search: SearchRecord
@@ -38,7 +58,7 @@ class AnsweredSearch:
     ranking: Ranking | None
     problem: str | None
     history: list[Decision]
-    hidden: int
+    hidden: Hidden
 
     @property
     def hits(self) -> list[Ranked]:
@@ -50,9 +70,19 @@ class AnsweredSearch:
         """Where nobody was looked for."""
         return () if self.ranking is None else self.ranking.left_out
 
+    @property
+    def threshold(self) -> float:
+        """Similarity from which on a hit is a match."""
+        return self.search.threshold if self.ranking is None else self.ranking.threshold
+
+    @property
+    def threshold_note(self) -> str | None:
+        """A sentence if that is not the threshold that was chosen for the search."""
+        return None if self.ranking is None else self.ranking.threshold_note
+
     def is_match(self, hit: Ranked) -> bool:
         """Whether a hit reaches the threshold."""
-        return hit.similarity >= self.search.threshold
+        return hit.similarity >= self.threshold
 
     def is_kept(self, hit: Ranked) -> bool:
         """Whether a hit's pictures go along: those of matches and of what was decided."""
@@ -104,6 +134,7 @@ def render(case_file: CaseFile) -> str:
         errors=None if spec is None else describe_errors(spec, case_file.num_tracklets),
         notes=[(note.author, clock(note.created), note.text) for note in case_file.notes],
         searches=[_search(answered) for answered in case_file.searches],
+        kinds=_KINDS,
     )
 
 
@@ -129,25 +160,27 @@ def _search(answered: AnsweredSearch) -> dict[str, Any]:
     groups = _groups(answered)
     shown = [hit for _, hits in groups for hit in hits]
     numbers = {hit.record.id: number for number, hit in enumerate(shown, start=1)}
-    on_line = [Hit(hit.record, hit.similarity) for hit in shown if hit.verdict != "different"]
+    on_line = [Hit(hit.record, hit.similarity) for hit in shown]
     return {
         "id": search.id,
         "author": search.author,
         "created": clock(search.created),
         "reason": search.reason,
-        "threshold": search.threshold,
+        "threshold": answered.threshold,
+        "threshold_note": answered.threshold_note,
         "asked": filter_words(search.filter),
         "left_out": [
             f"{camera} from {clock(start)} to {clock(end)}" for camera, start, end in answered.left_out
         ],
         "problem": answered.problem,
-        "hidden": answered.hidden,
+        "hidden": str(answered.hidden),
         "learnt": answered.ranking,
         "examples": [_example(answered, example) for example in answered.examples],
         "lanes": lanes(answered.left_out, on_line) if on_line else [],
         "ticks": ticks(answered.left_out, on_line),
+        "kinds": {numbers[hit.record.id]: kind for kind, hits in groups for hit in hits},
         "groups": {
-            name: [_result(numbers[hit.record.id], hit, decided) for hit in hits] for name, hits in groups
+            kind: [_result(numbers[hit.record.id], hit, decided) for hit in hits] for kind, hits in groups
         },
         "history": [_decision(decision) for decision in answered.history],
     }
@@ -158,9 +191,9 @@ def _groups(answered: AnsweredSearch) -> list[tuple[str, list[Ranked]]]:
     undecided = [hit for hit in answered.hits if hit.verdict not in ("same", "different")]
     return [
         ("same", [hit for hit in answered.hits if hit.verdict == "same"]),
-        ("matches", [hit for hit in undecided if answered.is_match(hit)]),
-        ("candidates", [hit for hit in undecided if not answered.is_match(hit)]),
-        ("different", [hit for hit in answered.hits if hit.verdict == "different"]),
+        ("match", [hit for hit in undecided if answered.is_match(hit)]),
+        ("candidate", [hit for hit in undecided if not answered.is_match(hit)]),
+        ("rejected", [hit for hit in answered.hits if hit.verdict == "different"]),
     ]
 
 

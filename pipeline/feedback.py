@@ -18,6 +18,7 @@ from pipeline.config import BatchSettings
 from pipeline.embedding import Embedder, Embedding, embed_tracklets, settings_of, unit
 from pipeline.narrowing import Span, has_camera, narrowed, overlaps, passes
 from pipeline.pointing import QueryError
+from pipeline.thresholds import threshold_in_use
 from storage.case_records import Example, SearchRecord, Verdict
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.gallery import EVERYTHING, Gallery
@@ -31,8 +32,8 @@ class Ranked:
     """A tracklet in a ranking.
 
     Attributes:
-        similarity: cosine with the nearest example or accepted tracklet, in [-1, 1]; the search's threshold
-            applies to it.
+        similarity: cosine with the nearest example or accepted tracklet other than itself, in [-1, 1]; the
+            ranking's threshold applies to it.
         score: what orders the list: cosine with the direction that is looked for, in [-1, 1].
         verdict: what was decided about it, None if nothing was.
     """
@@ -50,6 +51,8 @@ class Ranking:
     Attributes:
         spec: the model that compared.
         fallback: None, or a sentence that says why it is no good model.
+        threshold: similarity from which on a hit is a match.
+        threshold_note: None, or a sentence if that is not the search's own, which is of another model.
         filter: what was searched; None if the filters together let nothing pass.
         left_out: where the person of the search is known to be, and so nobody else was looked for.
         hits: accepted tracklets, then all others by falling score, then rejected ones.
@@ -59,6 +62,8 @@ class Ranking:
 
     spec: EmbedderSpec
     fallback: str | None
+    threshold: float
+    threshold_note: str | None
     filter: GalleryFilter | None
     left_out: tuple[Span, ...]
     hits: list[Ranked]
@@ -95,23 +100,28 @@ def rank(
         raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
     examples, num_not_compared = _example_vectors(gallery, record, current, embedder_loader)
     verdicts = {decision.tracklet_id: decision.verdict for decision in record.decisions}
-    accepted, rejected = (_decided(gallery, current, verdicts, word) for word in ("same", "different"))
+    accepted_ids, accepted = _decided(gallery, current, verdicts, "same")
+    _, rejected = _decided(gallery, current, verdicts, "different")
     positives = np.concatenate([examples, accepted])
     if not len(positives):
         raise QueryError(f"search {record.id} has nothing left to compare with: add an example")
     wanted = narrowed(record.filter, extra_filter)
     spans = _spans(gallery, record, extra_filter, wanted)
     own = {example.tracklet_id for example in record.examples} - {None}
-    looking = _Looking(gallery, current, positives, rejected, verdicts)
+    places = {number: len(examples) + place for place, number in enumerate(accepted_ids)}
+    looking = _Looking(gallery, current, positives, places, rejected, verdicts)
     closed = [number for number, verdict in verdicts.items() if verdict != "unsure" and number not in own]
     hits = []
     if wanted is not None:
         wanted = replace(wanted, exclude_span=spans[0] if spans else None)
         hits = looking.open(top_k, wanted, spans[1:], own | set(closed))
     known = looking.known(closed, extra_filter)
+    threshold, threshold_note = threshold_in_use(record, current.spec)
     return Ranking(
         spec=current.spec,
         fallback=plugins.load("embedders", settings_of(current.spec).name).FALLBACK,
+        threshold=threshold,
+        threshold_note=threshold_note,
         filter=wanted,
         left_out=spans,
         hits=[
@@ -155,11 +165,13 @@ def ranking_direction(
 
 @dataclass(frozen=True)
 class _Looking:
-    """One search of the index, and how its results are marked."""
+    """One search of the index, and how its results are marked; `places` are those of accepted tracklets among
+    the positives, by id."""
 
     gallery: Gallery
     generation: Generation
     positives: Embedding
+    places: dict[int, int]
     rejected: Embedding
     verdicts: dict[int, Verdict]
 
@@ -190,7 +202,7 @@ class _Looking:
 
     def _marked(self, hits: Sequence[Hit]) -> list[Ranked]:
         ids, vectors = self.gallery.embeddings((hit.record.id for hit in hits), self.generation.id)
-        similarities = dict(zip(ids, similarity(vectors, self.positives).tolist(), strict=True))
+        similarities = dict(zip(ids, self._similarities(ids, vectors), strict=True))
         direction = ranking_direction(self.positives, self.rejected)
         scores = dict(zip(ids, (vectors @ direction).tolist(), strict=True))
         return [
@@ -198,6 +210,16 @@ class _Looking:
             for hit in hits
             if (number := hit.record.id) in scores
         ]
+
+    def _similarities(self, ids: Sequence[int], vectors: Embedding) -> list[float]:
+        """Of tracklets with the positives; an accepted one is not compared with itself."""
+        found = similarity(vectors, self.positives)
+        for row, number in enumerate(ids):
+            if number in self.places and len(self.positives) > 1:
+                others = np.delete(self.positives, self.places[number], axis=0)
+                found[row] = similarity(vectors[row : row + 1], others)[0]
+        values: list[float] = found.tolist()
+        return values
 
 
 def _example_vectors(
@@ -231,9 +253,12 @@ def _crops(gallery: Gallery, example: Example) -> Sequence[bytes]:
         return ()
 
 
-def _decided(gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict) -> Embedding:
+def _decided(
+    gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict
+) -> tuple[list[int], Embedding]:
+    """Tracklets with that verdict that have an embedding: ids (N,), embeddings (N, D)."""
     ids = [number for number, verdict in verdicts.items() if verdict == word]
-    return gallery.embeddings(ids, current.id)[1]
+    return gallery.embeddings(ids, current.id)
 
 
 def _spans(

@@ -1,4 +1,4 @@
-"""Filters put together, and applied to single tracklets, for what one search of the index cannot do."""
+"""What is looked at, beyond what one search of the index can do: filters together, and who may see what."""
 
 from __future__ import annotations
 
@@ -51,12 +51,24 @@ def has_camera(camera: str, wanted: GalleryFilter) -> bool:
 
 
 def example_camera(gallery: Gallery, example: Example) -> str | None:
-    """The camera that an example is of; None for one from elsewhere, or of a tracklet that is gone."""
+    """The camera that an example was seen by; None if it is of no camera, as an upload is.
+
+    Raises:
+        TrackletNotFound: It was a tracklet, which does not exist any more.
+    """
     if example.tracklet_id is not None:
-        try:
-            return gallery.tracklet(example.tracklet_id).camera
-        except TrackletNotFound:
-            return None
+        return gallery.tracklet(example.tracklet_id).camera
     span = example.description.get("span")
     camera = example.description.get("camera") or (span[0] if span else None)
     return None if camera is None else str(camera)
+
+
+def shows_example(gallery: Gallery, example: Example, cameras: frozenset[str] | None) -> bool:
+    """Whether somebody who may see only these cameras (None: all) may see an example."""
+    if cameras is None:
+        return True
+    try:
+        camera = example_camera(gallery, example)
+    except TrackletNotFound:  # deleted since the search was read
+        return False
+    return camera is None or camera in cameras

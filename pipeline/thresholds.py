@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from storage.case_records import SearchRecord, model_identity
 from storage.records import EmbedderSpec
 
 
@@ -50,6 +51,22 @@ def threshold_of(spec: EmbedderSpec) -> float:
     """
     rates = error_rates(spec)
     return rates[0].similarity if rates else UNMEASURED_THRESHOLD
+
+
+def threshold_in_use(record: SearchRecord, spec: EmbedderSpec) -> tuple[float, str | None]:
+    """The threshold that a search has where `spec` compares; and a sentence if it is not the search's own.
+
+    A threshold says nothing about another model's similarities: after a re-index the present model's default
+    takes its place until somebody chooses one. After a rollback the search's own applies again.
+    """
+    if record.model == model_identity(spec):
+        return record.threshold, None
+    threshold = threshold_of(spec)
+    before = record.model.split(" ")[0] or "no model yet"
+    return threshold, (
+        f"The model was exchanged since this search's threshold of {record.threshold:.3f} was chosen for "
+        f"{before}: the default of the present one, {threshold:.3f}, applies instead."
+    )
 
 
 def error_rates(spec: EmbedderSpec) -> tuple[ErrorRate, ...]:

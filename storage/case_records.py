@@ -37,6 +37,13 @@ def checked_threshold(value: float) -> float:
     return float(value)
 
 
+def model_identity(spec: EmbedderSpec | None) -> str:
+    """What tells a model from others, as text: equal texts mean equal specs. "" is no model."""
+    if spec is None:
+        return ""
+    return f"{spec.name} {spec.dimension} weights:{spec.weights_hash} preprocessing:{spec.preprocessing_hash}"
+
+
 @dataclass(frozen=True)
 class Case:
     """A case: searches, notes and decisions of some people who work together.
@@ -143,6 +150,7 @@ class SearchRecord:
         created: Seconds UTC.
         reason: Why it was asked, in its author's words.
         threshold: Cosine from which on a hit is a match; below, it is a candidate.
+        model: `model_identity` of the one whose cosines the threshold is about; "" if there was none yet.
         filter: What was searched.
         examples: Fewer than were given if tracklets among them were deleted; then perhaps none.
         decisions: The ones that count: of each tracklet the newest that was not taken back.
@@ -154,6 +162,7 @@ class SearchRecord:
     created: float
     reason: str
     threshold: float
+    model: str
     filter: GalleryFilter
     examples: tuple[Example, ...]
     decisions: tuple[Decision, ...]

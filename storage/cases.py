@@ -138,11 +138,14 @@ class Cases:
         reason: str,
         case_id: int | None = None,
         now: float | None = None,
+        *,
+        model: str | None = None,
     ) -> SearchRecord:
         """Stores a question.
 
         Args:
             threshold: Cosine from which on a hit is a match.
+            model: `model_identity` of the one that the threshold is about; None: the gallery's current one.
 
         Raises:
             TrackletNotFound: A tracklet among its examples does not exist (any more).
@@ -157,6 +160,7 @@ class Cases:
             "created": _now(now),
             "reason": readable(reason),
             "threshold": checked_threshold(threshold),
+            "model": model,
         }
         with self._database.writing() as connection:
             return searches.insert(connection, values, filter, examples)
@@ -200,19 +204,29 @@ class Cases:
             return searches.get(connection, search_id)
 
     def update_search(
-        self, search_id: int, *, threshold: float | None = None, case_id: int | None = None
+        self,
+        search_id: int,
+        *,
+        threshold: float | None = None,
+        model: str | None = None,
+        case_id: int | None = None,
     ) -> SearchRecord:
         """Changes a search; None leaves what it stands for as it is.
 
         Args:
+            threshold: From now on.
+            model: `model_identity` of the one that this threshold is about; None: the gallery's current one.
             case_id: The case it belongs to from now on.
 
         Raises:
             CaseHeld: The case it would be taken out of is under legal hold.
+            ValueError: The threshold is no cosine, or there is a model without one.
         """
+        if model is not None and threshold is None:
+            raise ValueError("a model is that of a threshold: give the threshold, too")
         values: dict[str, Any] = {}
         if threshold is not None:
-            values["threshold"] = checked_threshold(threshold)
+            values |= {"threshold": checked_threshold(threshold), "model": model}
         if case_id is not None:
             values["case_id"] = int(case_id)
         with self._database.writing() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pipeline.feedback import rank
-from pipeline.narrowing import example_camera
+from pipeline.narrowing import shows_example
 from pipeline.thresholds import describe_errors
 from storage.case_records import Decision, Example, SearchRecord
 from storage.gallery import EVERYTHING
@@ -27,7 +27,7 @@ def results(
             rank=number,
             tracklet=tracklets.view(hit.record),
             similarity=round(hit.similarity, 6),
-            match=hit.similarity >= record.threshold,
+            match=hit.similarity >= ranking.threshold,
             verdict=hit.verdict,
         )
         for number, hit in enumerate(ranking.hits, start=1)
@@ -73,10 +73,7 @@ def search_view(services: Services, caller: Caller, record: SearchRecord) -> Sea
 
 def visible_examples(services: Services, caller: Caller, record: SearchRecord) -> list[Example]:
     """The examples that are from nowhere, or from cameras that the caller may see."""
-    if caller.cameras is None:
-        return list(record.examples)
-    cameras = ((each, example_camera(services.gallery, each)) for each in record.examples)
-    return [each for each, camera in cameras if camera is None or caller.sees(camera)]
+    return [each for each in record.examples if shows_example(services.gallery, each, caller.cameras)]
 
 
 def _visible_decisions(services: Services, caller: Caller, record: SearchRecord) -> list[Decision]:

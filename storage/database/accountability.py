@@ -152,6 +152,7 @@ searches = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("threshold", sa.Double, nullable=False),  # cosine: what lies below is a candidate, not a match
+    sa.Column("model", sa.Text, nullable=False),  # the threshold's: case_records.model_identity, or nothing
     sa.Column("filter", sa.JSON, nullable=False),
     sa.Index("ix_searches_author_id", "author", "id"),
     sqlite_autoincrement=True,

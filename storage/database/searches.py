@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from storage.case_records import Example, NewExample, SearchRecord
+from storage.case_records import Example, NewExample, SearchRecord, model_identity
 from storage.database import cases, decisions, encoding, generations, tracklets
 from storage.database.accountability import search_examples, searches
 from storage.database.schema import AnyRow, AnySelect, embeddings
@@ -36,7 +36,7 @@ def insert(
     """A new search.
 
     Args:
-        values: Columns but the filter.
+        values: Columns but the filter. Without a model, or with None, it is the gallery's current one.
 
     Raises:
         CaseNotFound: Its case does not exist (any more).
@@ -44,10 +44,18 @@ def insert(
     """
     if values["case_id"] is not None:
         cases.get(connection, values["case_id"])
-    row = {**values, "filter": filter_json(filter)}
+    row = {**_with_model(connection, values), "filter": filter_json(filter)}
     search_id = connection.execute(sa.insert(searches).returning(searches.c.id), row).scalar_one()
     add_examples(connection, search_id, examples)
     return get(connection, search_id)
+
+
+def _with_model(connection: sa.Connection, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, where those with a threshold say which model it belongs to."""
+    if "threshold" not in values or values.get("model") is not None:
+        return dict(values)
+    current = generations.current(connection)
+    return {**values, "model": model_identity(None if current is None else current[1])}
 
 
 def get(connection: sa.Connection, search_id: int) -> SearchRecord:
@@ -191,7 +199,7 @@ def set_vector(connection: sa.Connection, example_id: int, generation_id: int, v
 
 
 def update(connection: sa.Connection, search_id: int, values: dict[str, Any]) -> SearchRecord:
-    """Changes columns of a search.
+    """Changes columns of a search; a threshold without a model is the gallery's current one's.
 
     Raises:
         SearchNotFound: It does not exist (any more).
@@ -202,8 +210,9 @@ def update(connection: sa.Connection, search_id: int, values: dict[str, Any]) ->
     if "case_id" in values and values["case_id"] != search.case_id:
         cases.refuse_held(connection, search.case_id, "moved")
         cases.get(connection, values["case_id"])
-    if values:
-        connection.execute(sa.update(searches).where(searches.c.id == search_id).values(**values))
+    changed = _with_model(connection, values)
+    if changed:
+        connection.execute(sa.update(searches).where(searches.c.id == search_id).values(**changed))
     return get(connection, search_id)
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, make_scene
 
 from models import weights
 from pipeline.case_export import export_case
-from pipeline.config import load_config
+from pipeline.config import BatchSettings, load_config
 from pipeline.crops import decode_jpeg
+from pipeline.embedding import build_embedder
 from pipeline.export import ExportError
 from pipeline.ingest import ingest
+from pipeline.narrowing import example_camera, shows_example
+from pipeline.plugins import PluginSettings
+from pipeline.reindex import reindex
 from pipeline.thresholds import DEFAULT_THRESHOLDS, describe_errors, threshold_of
 from pipeline.video import SourceSpec
 from storage.case_records import NewExample, SearchRecord
 from storage.errors import CaseNotFound
 from storage.gallery import EVERYTHING, Gallery
 from storage.records import EmbedderSpec, GalleryFilter
+from tests.storage.making import tracklet
 
 EVIL = "<script>alert(1)</script>../../etc"
 HERE = (Painted(RED, BLUE, 10, 40), Painted(GREEN, BLACK, 250, 60, dx=-2))
@@ -163,7 +169,7 @@ def test_the_page_stands_alone_and_says_what_it_means(
     assert places == sorted(places)
     links = set(re.findall(r'href="#([^"]+)"', page))
     assert links <= set(re.findall(r' id="([^"]+)"', page))
-    assert len(links) == 2
+    assert len(links) == 3
     assert 'class="mark query"' in page
 
 
@@ -173,7 +179,7 @@ def test_what_may_not_be_seen_is_not_in_it(gallery: Gallery, case: SearchRecord,
     (search,) = values["searches"]
     assert values["exported"]["cameras"] == ["here"]
     assert [result["camera"] for result in search["results"]] == []
-    assert (search["decisions"], search["hidden"]) == ([], 3)
+    assert (search["decisions"], search["hidden"]) == ([], {"examples": 0, "decisions": 3})
     hidden = [f"tracklet-{number}" for number in ids_of(gallery, EVIL)]
     assert not [path for path in folder.rglob("*") if path.parent.name in hidden or path.stem in hidden]
     other = tmp_path / "other"
@@ -183,6 +189,110 @@ def test_what_may_not_be_seen_is_not_in_it(gallery: Gallery, case: SearchRecord,
     )["searches"][0]
     assert (search["results"], search["problem"]) == ([], "no camera may be seen")
     assert [example["tracklet"] for example in search["examples"]] == [None]
+
+
+def test_an_example_of_another_camera_is_not_shown(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path
+) -> None:
+    crops, vector = (
+        tuple(gallery.crops(ids_of(gallery, EVIL)[0])),
+        gallery.embedding(ids_of(gallery, EVIL)[0]),
+    )
+    seen = gallery.tracklet(ids_of(gallery, EVIL)[0])
+    drawn = [
+        NewExample(None, description, crops, vector)
+        for description in (
+            {"camera": EVIL, "span": [EVIL, seen.start, seen.end]},
+            {"camera": None, "span": [EVIL, seen.start, seen.end]},
+            {"camera": "here", "span": ["here", 1.0, 2.0]},
+            {"camera": None, "span": None},
+        )
+    ]
+    stored = NewExample(ids_of(gallery, EVIL)[2])
+    examples = gallery.cases.add_examples(case.id, [*drawn, stored]).examples
+    cameras = [example_camera(gallery, example) for example in examples]
+    assert cameras == ["here", None, EVIL, EVIL, "here", None, EVIL]
+    folder = unpacked(gallery, case.case_id, tmp_path, cameras=frozenset(["here"]))
+    (search,) = json.loads((folder / "case.json").read_text())["searches"]
+    shown = [example.id for example, camera in zip(examples, cameras, strict=True) if camera != EVIL]
+    assert [example["id"] for example in search["examples"]] == shown
+    assert search["hidden"] == {"examples": 3, "decisions": 3}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "3 examples and 3 decisions of cameras that" in page
+    assert {path.name for path in (folder / "crops").iterdir() if path.name.startswith("example")} == {
+        f"example-{example.id}" for example in examples if example.id in shown and example.tracklet_id is None
+    }
+    gallery.delete_tracklets([ids_of(gallery, EVIL)[2]])
+    assert not shows_example(gallery, examples[-1], frozenset([EVIL, "here"]))
+
+
+def test_it_does_not_tell_how_the_server_is_built(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path
+) -> None:
+    current = gallery.current_generation()
+    assert current is not None
+    stream = gallery.begin_source("gate", "rtsp://***@10.0.0.7/live", "gate", 5000.0, "", live=True)
+    red = gallery.embedding(ids_of(gallery, "here")[0])
+    gallery.add_tracklets(stream.id, [tracklet(1, red, start=5000.0)], current.spec)
+    folder = unpacked(gallery, case.case_id, tmp_path)
+    (search,) = json.loads((folder / "case.json").read_text())["searches"]
+    sources = {result["camera"]: result["source"] for result in search["results"]}
+    assert sources == {EVIL: "b.mp4", "gate": None}
+    for name in ("case.json", "report.html", "README.txt"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert str(tmp_path) not in text
+        assert "10.0.0.7" not in text
+
+
+def test_the_time_line_tells_matches_from_candidates(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path
+) -> None:
+    unsure = ids_of(gallery, EVIL)[0]
+    gallery.cases.decide(case.id, unsure, "unsure", "ada")  # and so a match that nobody decided
+    folder = unpacked(gallery, case.case_id, tmp_path)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    (search,) = json.loads((folder / "case.json").read_text())["searches"]
+    marks = dict(re.findall(r'<a class="mark (\w+)" href="(#[^"]+)"', page))
+    assert set(marks) == {"match", "candidate", "rejected"}
+    found = {result["tracklet"]: result for result in search["results"]}
+    kinds = [(found[n]["kind"], found[n]["verdict"]) for n in ids_of(gallery, EVIL)]
+    assert kinds == [("match", "unsure"), ("candidate", "different"), ("candidate", None)]
+    for kind, number in zip(("match", "rejected", "candidate"), ids_of(gallery, EVIL), strict=True):
+        place = page.index(f'<li id="{marks[kind][1:]}">')
+        assert f"tracklet {number}<" in page[place : page.index("</li>", place)]
+    legend = page[page.index('<ul class="legend') :]
+    legend = legend[: legend.index("</ul>")]
+    assert re.findall(r'class="mark (\w+)"', legend) == ["query", "match", "candidate", "rejected"]
+    assert "candidate, not a match" in legend
+    assert re.search(r'aria-label="number \d+, [^"]*, candidate, not a match"', page)
+
+
+def test_the_page_can_be_read_aloud(gallery: Gallery, case: SearchRecord, tmp_path: Path) -> None:
+    page = (unpacked(gallery, case.case_id, tmp_path) / "report.html").read_text(encoding="utf-8")
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1
+    assert all(level <= before + 1 for before, level in pairwise(levels)), levels
+    body = page[page.index("<body>") :]
+    assert re.fullmatch(r"<body>\s*<main>(?:(?!</?main>).)*</main>\s*</body>\s*</html>\s*", body, re.DOTALL)
+
+
+def test_a_threshold_of_another_model_does_not_apply(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path
+) -> None:
+    settings = PluginSettings.model_validate({"name": "colour_stripes", "stripes": 4})
+    reindex(gallery, build_embedder(settings), BatchSettings())
+    folder = unpacked(gallery, case.case_id, tmp_path)
+    (search,) = json.loads((folder / "case.json").read_text())["searches"]
+    current = gallery.current_generation()
+    assert current is not None
+    threshold = threshold_of(current.spec)
+    assert search["threshold"] == threshold != case.threshold
+    assert "threshold of 0.900 was chosen for colour_stripes" in search["threshold_note"]
+    for result in search["results"]:
+        assert result["kind"] == ("match" if result["similarity"] >= threshold else "candidate")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"threshold {threshold:.3f}: below are candidates" in page
+    assert "threshold of 0.900 was chosen for colour_stripes" in page
 
 
 def test_a_case_without_anything_is_a_file_too(gallery: Gallery, tmp_path: Path) -> None:

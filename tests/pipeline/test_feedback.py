@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.narrowing import narrowed
 from pipeline.plugins import PluginSettings
 from pipeline.pointing import QueryError
 from pipeline.reindex import reindex
+from pipeline.thresholds import threshold_of
 from pipeline.video import SourceSpec
 from storage.case_records import NewExample, SearchRecord
 from storage.gallery import EVERYTHING, Gallery
@@ -100,6 +102,18 @@ def test_what_is_accepted_shows_more_of_the_person(gallery: Gallery) -> None:
     np.testing.assert_allclose(found.hits[1].similarity, axis(0.8, 0.6) @ axis(0.2, 1), atol=1e-3)
     gallery.cases.undo(search.id, accepted, "ada")
     assert order(ranked(gallery, search)) == [accepted, stranger, other_side]
+
+
+def test_an_accepted_one_is_not_compared_with_itself(gallery: Gallery) -> None:
+    near, far, upload = axis(1, 0.5), axis(1, 2), axis(1)
+    first, second = store(gallery, [near, far])
+    search = searched(gallery, upload)
+    gallery.cases.decide(search.id, second, "same", "ada")
+    (only,) = [hit for hit in ranked(gallery, search).hits if hit.verdict == "same"]
+    assert only.similarity == pytest.approx(far @ upload, abs=1e-3)  # nothing else was accepted
+    gallery.cases.decide(search.id, first, "same", "ada")
+    found = {hit.record.id: hit.similarity for hit in ranked(gallery, search).hits}
+    assert found == pytest.approx({first: near @ upload, second: far @ near}, abs=1e-3)
 
 
 def test_what_is_like_a_rejected_one_goes_down(gallery: Gallery) -> None:
@@ -292,6 +306,25 @@ def test_examples_are_embedded_again_after_a_reindex(gallery: Gallery, tmp_path:
     np.testing.assert_allclose(vectors[1] @ vectors[0], 1, atol=1e-3)  # the same pictures
     with pytest.raises(QueryError, match="the gallery's embeddings are of"):
         rank(gallery, search, counting(6, loads), 5)
+
+
+def test_a_threshold_of_another_model_does_not_apply(gallery: Gallery) -> None:
+    ids = store(gallery, [axis(1), axis(1, 0.1)])
+    search = searched(gallery, axis(1), threshold=0.3)
+    own = ranked(gallery, search)
+    assert (own.threshold, own.threshold_note) == (0.3, None)
+    spec = replace(SPEC, preprocessing_hash="another")
+    later = gallery.begin_generation(spec)
+    gallery.add_embeddings(later.id, ids, np.stack([axis(1), axis(1, 0.1)]), gallery.num_frames(ids))
+    gallery.switch_generation(later.id)
+    gallery.cases.set_vector(search.examples[0].id, later.id, axis(1))
+    exchanged = ranked(gallery, search)
+    assert exchanged.threshold == threshold_of(spec) != 0.3
+    assert exchanged.threshold_note is not None
+    assert "threshold of 0.300 was chosen for colour_stripes" in exchanged.threshold_note
+    gallery.cases.update_search(search.id, threshold=0.4)
+    chosen = ranked(gallery, search)
+    assert (chosen.threshold, chosen.threshold_note) == (0.4, None)
 
 
 def counting(number: int, loads: list[int]) -> Callable[[], Embedder]:

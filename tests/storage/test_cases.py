@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from storage.case_records import NewExample, SearchRecord
+from storage.case_records import NewExample, SearchRecord, model_identity
 from storage.errors import (
     CaseExists,
     CaseHeld,
@@ -155,6 +156,32 @@ def test_lists_of_searches(gallery: Gallery) -> None:
     with pytest.raises(SearchNotFound, match=f"no search has the id {ids[4]}"):
         gallery.cases.search(ids[4])
     assert search(gallery).id not in ids  # ids are never given twice
+
+
+def test_a_threshold_is_of_the_model_it_was_chosen_for(gallery: Gallery) -> None:
+    assert search(gallery).model == ""  # no tracklet, no model
+    ids = fill(gallery, 2)
+    made, said = search(gallery), search(gallery, model=model_identity(OTHER))
+    assert (made.model, said.model) == (model_identity(SPEC), model_identity(OTHER))
+    later = gallery.begin_generation(OTHER)
+    vectors = random_vectors(2, dimension=OTHER.dimension)
+    gallery.add_embeddings(later.id, ids, vectors, gallery.num_frames(ids))
+    gallery.switch_generation(later.id)
+    case = gallery.cases.add_case("a", "", "ada")
+    assert gallery.cases.update_search(made.id, case_id=case.id).model == model_identity(SPEC)
+    assert gallery.cases.update_search(made.id, threshold=0.4).model == model_identity(OTHER)
+    back = gallery.cases.update_search(made.id, threshold=0.4, model=model_identity(SPEC))
+    assert (back.model, back.threshold) == (model_identity(SPEC), 0.4)
+    assert gallery.cases.search(made.id) == back
+    with pytest.raises(ValueError, match="give the threshold, too"):
+        gallery.cases.update_search(made.id, model=model_identity(OTHER))
+
+
+@pytest.mark.parametrize("field", ["name", "weights_hash", "preprocessing_hash", "dimension"])
+def test_other_models_have_other_identities(field: str) -> None:
+    other = replace(SPEC, **{field: 99 if field == "dimension" else "another"})
+    assert model_identity(other) != model_identity(SPEC)
+    assert model_identity(replace(SPEC, config={"x": 1})) == model_identity(SPEC)
 
 
 def test_wrong_searches_are_refused(gallery: Gallery) -> None:

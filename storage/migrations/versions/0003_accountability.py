@@ -287,6 +287,7 @@ def _create_searches() -> None:
         _seconds("created"),
         _text("reason"),
         _seconds("threshold"),
+        _text("model"),
         sa.Column("filter", sa.JSON, nullable=False),
         _primary("searches", "id"),
         _refers("searches", "case_id", "cases.id"),
