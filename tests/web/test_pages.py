@@ -188,17 +188,18 @@ def test_a_filter_without_parts_has_no_chips() -> None:
 def test_a_short_range_is_written_with_tenths_of_a_second(server: Server) -> None:
     viewer = server.client("viewer")
     short = viewer.get("/browse?start=1000.25&end=1000.75").text
-    assert "00:16:40.2 UTC</time>" in short and "00:16:40.7 UTC</time>" in short
+    assert "00:16:40.2 UTC</time>" in short
+    assert "00:16:40.7 UTC</time>" in short
     assert "00:16:40 UTC</time>" in viewer.get("/browse?start=1000.25&end=2000.75").text
 
 
 def test_a_used_or_expired_invitation_says_so_before_a_password_is_chosen(server: Server) -> None:
     admin = server.client("admin")
     used = admin.post("/api/v1/users", json={"name": "grace"}).json()["path"]
-    late = admin.post("/api/v1/users", json={"name": "joan"}).json()
     chosen = {"token": used.removeprefix("/invitation/"), "password": PASSWORD}
     assert 'type="password"' in server.anybody().get(used).text
     assert server.anybody().post("/api/v1/invitation", json=chosen).status_code == 200
+    late = admin.post("/api/v1/users", json={"name": "joan"}).json()
     server.clock.now = late["expires"] + 1
     for path in (used, late["path"], "/invitation/abc"):
         answer = server.anybody().get(path)
@@ -210,7 +211,8 @@ def test_a_used_or_expired_invitation_says_so_before_a_password_is_chosen(server
 def test_a_search_tells_which_of_the_tracklets_asked_for_there_are(server: Server) -> None:
     html = server.client("operator", ["here"]).get("/search?tracklet=1&tracklet=999&tracklet=3").text
     assert server.gallery.tracklet(3).camera == "there"
-    assert "There is no tracklet 999. " in html and "There is no tracklet 3. " in html
+    assert "There is no tracklet 999. " in html
+    assert "There is no tracklet 3. " in html
     assert re.findall(r"data-examples-of>(.*?)</script>", html) == ['[{"camera": "here", "id": 1}]']
 
 
@@ -220,9 +222,8 @@ def test_results_say_what_was_not_searched_and_why_numbers_can_disagree(
     html = admin.get("/searches/1").text
     seen = server.gallery.tracklet(1)
     [words] = re.findall(r"<dt>Not searched</dt><dd>(.*?)</dd>", html)
-    assert words.startswith(f"{seen.camera} from <time") and words.endswith(
-        "where the example itself is seen"
-    )
+    assert words.startswith(f"{seen.camera} from <time")
+    assert words.endswith("where the example itself is seen")
     assert "everything that you may see" not in html
     [explained] = look(admin, "/searches/1").named("data-order-words")
     assert "hidden" in explained
@@ -241,11 +242,14 @@ def test_a_search_of_a_closed_case_can_be_read_not_changed(server: Server, admin
     admin.patch("/api/v1/cases/1", json={"closed": True})
     assert all(verdicts("/searches/1"))
     html = admin.get("/searches/1").text
-    assert "The case bag is closed" in html and "data-case>" not in html
+    assert "The case bag is closed" in html
+    assert "data-case>" not in html
     compared = admin.get("/compare?search=1&a=1&b=2").text
-    assert "The case bag is closed" in compared and 'name="verdict"' not in compared
+    assert "The case bag is closed" in compared
+    assert 'name="verdict"' not in compared
     closed = admin.get("/cases/1").text
-    assert "/notes" not in closed and "/export" in closed
+    assert "/notes" not in closed
+    assert "/export" in closed
 
 
 def test_a_case_is_changed_and_deleted_by_its_owner_or_an_admin(server: Server, admin: TestClient) -> None:

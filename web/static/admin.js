@@ -66,7 +66,8 @@ export function startAudit() {
     guarded(form.closest("section"), async () => {
       const words = one("[data-verify-words]");
       words.textContent = "Reading…";
-      const found = await askJson("GET", `${API}/audit/verify${head && `?head=${encodeURIComponent(head)}`}`).finally(() => (words.textContent = ""));
+      const path = `${API}/audit/verify${head && `?head=${encodeURIComponent(head)}`}`;
+      const found = await askJson("GET", path).finally(() => (words.textContent = ""));
       const erased = found.erased_crops
         ? ` ${plural(found.erased_crops, "picture")} ${found.erased_crops === 1 ? "was" : "were"} erased on request.`
         : "";

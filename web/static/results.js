@@ -77,7 +77,7 @@ async function decide(page, card, verdict) {
   if (found) rerank(page, { last_decision: id, ...found }, `Tracklet ${id}: ${VERDICTS[verdict]}.`);
 }
 
-/** The newest decision of this user that stands, wherever it was made: on this page, another one, another tab. */
+/** Takes back this user's newest decision that stands, on whichever page or tab it was made. */
 async function undo(page) {
   const place = one("[data-undo]").parentElement;
   const now = await guarded(place, () => askJson("GET", page.path()));

@@ -1,6 +1,18 @@
 // Starting a search: uploads, the examples collected, the question.
 
-import { API, announce, askJson, goTo, guarded, jsonOf, kept, lengthWords, make, one, sentence } from "./base.js";
+import {
+  API,
+  announce,
+  askJson,
+  goTo,
+  guarded,
+  jsonOf,
+  kept,
+  lengthWords,
+  make,
+  one,
+  sentence,
+} from "./base.js";
 import { addToTray, setTray, trackletItem, tray } from "./examples.js";
 import { readForm } from "./forms.js";
 import { boxPicture, moments, picker } from "./pointing.js";
