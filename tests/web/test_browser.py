@@ -108,7 +108,7 @@ def test_undo_takes_back_what_was_decided_last_wherever_that_was(server: Server,
     cases.decide(1, 3, "different", "ada")  # in another tab
     cases.decide(1, 5, "same", "somebody else")
     page.keyboard.press("z")
-    page.wait_for_function("document.querySelector('#announce').textContent.includes('not this person')")
+    page.wait_for_selector("#announce:has-text('not this person')", state="attached")
     left = {each.tracklet_id: each.verdict for each in cases.search(1).decisions}
     assert left == {3: "same", 5: "same"}
     page.keyboard.press("z")
@@ -116,7 +116,7 @@ def test_undo_takes_back_what_was_decided_last_wherever_that_was(server: Server,
     page.wait_for_selector("[data-undo]:disabled")
     assert [each.tracklet_id for each in cases.search(1).decisions] == [5]
     page.keyboard.press("z")
-    page.wait_for_function("document.querySelector('#announce').textContent.includes('no decision')")
+    page.wait_for_selector("#announce:has-text('no decision')", state="attached")
 
 
 def test_a_closed_case_keeps_its_decisions_from_keys_too(server: Server, window: Window) -> None:
