@@ -33,11 +33,11 @@ def results(
         for number, hit in enumerate(ranking.hits, start=1)
     ]
     return SearchResults(
-        **search_view(services, caller, record).model_dump(),
+        **{**search_view(services, caller, record).model_dump(), "threshold": ranking.threshold},
         model=str(ranking.spec),
         note=ranking.fallback,
         errors=describe_errors(ranking.spec, services.gallery.counts()["tracklets"]),
-        notes=notes or [],
+        notes=[*([ranking.threshold_note] if ranking.threshold_note else []), *(notes or [])],
         matches=matches,
         query_spans=[span for span in ranking.left_out if caller.sees(span[0])],
     )

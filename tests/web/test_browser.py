@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.web.conftest import PASSWORD, Server, listening
+from web.resources import SearchResults
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = shutil.which("chromium")
@@ -34,6 +35,14 @@ class Window:
     def ready(self) -> None:
         """Wait until keys and buttons work."""
         self.page.wait_for_selector("html[data-ready]")
+
+    def search_with(self, tracklet: int) -> None:
+        """Ask where else somebody appeared, and wait for the results."""
+        self.go(f"/search?tracklet={tracklet}")
+        self.page.fill("[name=reason]", "test")
+        self.page.click("[data-search-form] .primary")
+        self.page.wait_for_selector(".result")
+        self.ready()
 
     def words(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
@@ -88,13 +97,107 @@ def test_a_person_is_selected_searched_and_decided_on_with_the_keyboard_alone(
     assert server.gallery.cases.search(record.id).decisions == ()
 
 
-def test_a_threshold_above_everything_leaves_candidates_and_says_so(server: Server, window: Window) -> None:
+@pytest.mark.skipif(
+    "last_decision" not in SearchResults.model_fields, reason="the API does not tell the last decision"
+)
+def test_undo_takes_back_what_was_decided_last_wherever_that_was(server: Server, window: Window) -> None:
+    page, cases = window.page, server.gallery.cases
+    window.search_with(1)
+    page.click("#r3 [data-decide=same]")
+    page.wait_for_selector("#r3[data-kind=confirmed]")
+    cases.decide(1, 3, "different", "ada")  # in another tab
+    cases.decide(1, 5, "same", "somebody else")
+    page.keyboard.press("z")
+    page.wait_for_selector("#announce:has-text('not this person')", state="attached")
+    left = {each.tracklet_id: each.verdict for each in cases.search(1).decisions}
+    assert left == {3: "same", 5: "same"}
+    page.keyboard.press("z")
+    page.wait_for_selector("#r3:not([data-kind=confirmed])")
+    page.wait_for_selector("[data-undo]:disabled")
+    assert [each.tracklet_id for each in cases.search(1).decisions] == [5]
+    page.keyboard.press("z")
+    page.wait_for_selector("#announce:has-text('no decision')", state="attached")
+
+
+def test_a_closed_case_keeps_its_decisions_from_keys_too(server: Server, window: Window) -> None:
+    page, cases = window.page, server.gallery.cases
+    window.search_with(1)
+    cases.decide(1, 3, "same", "ada")
+    cases.add_case("bag", "", "ada")
+    cases.update_search(1, case_id=1)
+    cases.update_case(1, closed=True)
+    window.go("/searches/1")
+    page.keyboard.press("ArrowRight")
+    for key in "dz":
+        page.keyboard.press(key)
+    assert page.locator("[data-undo]").is_disabled()
+    assert page.locator("#threshold").is_disabled()
+    page.wait_for_load_state("networkidle")
+    assert [each.verdict for each in cases.search(1).decisions] == ["same"]
+
+
+def test_without_scripts_nothing_is_shown_that_does_nothing(window: Window) -> None:
+    window.search_with(1)
+    browser = window.page.context.browser
+    assert browser is not None
+    context = browser.new_context(
+        java_script_enabled=False, storage_state=window.page.context.storage_state()
+    )
+    page = context.new_page()
+    for path in ("/searches/1", "/browse", "/tracklets/1"):
+        page.goto(window.url + path)
+        shown = page.locator("button:visible, .time-line:visible, input:visible:not(form[method=get] *)")
+        assert shown.count() == 0, (path, shown.first.evaluate("each => each.outerHTML"))
+    context.close()
+
+
+def test_a_form_names_its_fields_in_its_own_words(window: Window) -> None:
     page = window.page
     window.go("/search?tracklet=1")
+    page.evaluate("document.querySelector('[data-search-form]').noValidate = true")
+    page.click("[data-search-form] summary")
     page.fill("[name=reason]", "test")
+    page.fill("[name='filter.min_quality']", "7")
     page.click("[data-search-form] .primary")
-    page.wait_for_selector(".result")
-    window.ready()
+    page.wait_for_selector("[data-search-form] .error:not(:empty)")
+    assert window.words("[data-search-form] .error").startswith("Quality at least: Input should be less than")
+    window.problems.clear()  # the browser counts a refused request as one
+
+
+def test_a_user_who_would_see_no_camera_is_asked_about(server: Server, window: Window) -> None:
+    page, users = window.page, server.gallery.accounts
+    window.go("/admin/users")
+    form = page.locator("[data-api='POST /api/v1/users']")
+    form.locator("[name=name]").fill("grace")
+    form.locator("[name=all_cameras]").uncheck()
+    form.locator(".primary").click()
+    page.wait_for_selector("#confirm[open]")
+    page.click("#confirm [value=no]")
+    assert users.user_named("grace") is None
+    form.locator("[name=cameras]").first.check()
+    form.locator(".primary").click()
+    page.wait_for_selector("#secret[open]")
+    user = users.user_named("grace")
+    assert user is not None
+    assert user.cameras == {"here"}
+
+
+def test_a_trail_is_checked_against_a_head_noted_down(server: Server, window: Window) -> None:
+    page = window.page
+    window.go("/admin/audit")
+    seq, digest = server.gallery.audit.head()
+    page.fill("[name=head]", f"{seq}:{digest}")
+    page.click("form[data-verify] button")
+    page.wait_for_selector("[data-verify-words].good")
+    page.fill("[name=head]", f"{seq}:{'0' * 64}")
+    page.click("form[data-verify] button")
+    page.wait_for_selector("[data-verify-words].error")
+    assert "Not whole" in window.words("[data-verify-words]")
+
+
+def test_a_threshold_above_everything_leaves_candidates_and_says_so(server: Server, window: Window) -> None:
+    page = window.page
+    window.search_with(1)
     page.fill(".threshold [type=number]", "0.9999")
     page.press(".threshold [type=number]", "Enter")
     assert "is below the threshold 1.000" in window.words("[data-best]")

@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 
 from storage.account_records import Role
 from storage.records import GalleryFilter
-from tests.web.conftest import NUM_TRACKLETS, Server
-from web.pages.rendering import Chip, chips
+from tests.web.conftest import NUM_TRACKLETS, PASSWORD, Server
+from web.pages import browsing
+from web.pages.rendering import Chip, chips, example_words
 from web.resources import Filter
 
 STATIC = Path(__file__).parents[2] / "web" / "static"
@@ -90,7 +91,8 @@ def test_pages_hold_nothing_that_the_policy_forbids_and_can_be_read_aloud(
     server: Server, admin: TestClient
 ) -> None:
     pages = {path: look(admin, path) for path in (*VIEWERS, *OPERATORS, *ADMINS)}
-    pages |= {path: look(server.anybody(), path) for path in ("/login", "/invitation/abc")}
+    made = admin.post("/api/v1/users", json={"name": "grace"}).json()
+    pages |= {path: look(server.anybody(), path) for path in ("/login", made["path"])}
     for path, page in pages.items():
         for tag, values in page.tags:
             assert "style" not in (tag, *values), (path, tag, values)
@@ -181,6 +183,101 @@ def test_filters_in_the_address_can_be_taken_away_one_by_one(server: Server) -> 
 def test_a_filter_without_parts_has_no_chips() -> None:
     assert chips(Filter()) == []
     assert chips(Filter(end=2.0), "/browse") == [Chip("to", "/browse", 2.0)]
+
+
+def test_a_short_range_is_written_with_tenths_of_a_second(server: Server) -> None:
+    viewer = server.client("viewer")
+    short = viewer.get("/browse?start=1000.25&end=1000.75").text
+    assert "00:16:40.2 UTC</time>" in short
+    assert "00:16:40.7 UTC</time>" in short
+    assert "00:16:40 UTC</time>" in viewer.get("/browse?start=1000.25&end=2000.75").text
+
+
+def test_a_used_or_expired_invitation_says_so_before_a_password_is_chosen(server: Server) -> None:
+    admin = server.client("admin")
+    used = admin.post("/api/v1/users", json={"name": "grace"}).json()["path"]
+    chosen = {"token": used.removeprefix("/invitation/"), "password": PASSWORD}
+    assert 'type="password"' in server.anybody().get(used).text
+    assert server.anybody().post("/api/v1/invitation", json=chosen).status_code == 200
+    late = admin.post("/api/v1/users", json={"name": "joan"}).json()
+    server.clock.now = late["expires"] + 1
+    for path in (used, late["path"], "/invitation/abc"):
+        answer = server.anybody().get(path)
+        assert answer.status_code == 404
+        assert "was used, or has expired" in answer.text
+        assert 'type="password"' not in answer.text
+
+
+def test_a_search_tells_which_of_the_tracklets_asked_for_there_are(server: Server) -> None:
+    html = server.client("operator", ["here"]).get("/search?tracklet=1&tracklet=999&tracklet=3").text
+    assert server.gallery.tracklet(3).camera == "there"
+    assert "There is no tracklet 999. " in html
+    assert "There is no tracklet 3. " in html
+    assert re.findall(r"data-examples-of>(.*?)</script>", html) == ['[{"camera": "here", "id": 1}]']
+
+
+def test_results_say_what_was_not_searched_and_why_numbers_can_disagree(
+    server: Server, admin: TestClient
+) -> None:
+    html = admin.get("/searches/1").text
+    seen = server.gallery.tracklet(1)
+    [words] = re.findall(r"<dt>Not searched</dt><dd>(.*?)</dd>", html)
+    assert words.startswith(f"{seen.camera} from <time")
+    assert words.endswith("where the example itself is seen")
+    assert "everything that you may see" not in html
+    [explained] = look(admin, "/searches/1").named("data-order-words")
+    assert "hidden" in explained
+    admin.post("/api/v1/searches/1/decisions", json={"tracklet": 5, "verdict": "different"})
+    [explained] = look(admin, "/searches/1").named("data-order-words")
+    assert "hidden" not in explained
+
+
+def test_a_search_of_a_closed_case_can_be_read_not_changed(server: Server, admin: TestClient) -> None:
+    def verdicts(path: str) -> list[bool]:
+        return ["disabled" in values for values in look(admin, path).named("data-decide")]
+
+    assert not any(verdicts("/searches/1"))
+    assert len(look(admin, "/searches/1").named("data-case")) == 1
+    assert 'name="verdict"' in admin.get("/compare?search=1&a=1&b=2").text
+    admin.patch("/api/v1/cases/1", json={"closed": True})
+    assert all(verdicts("/searches/1"))
+    html = admin.get("/searches/1").text
+    assert "The case bag is closed" in html
+    assert "data-case>" not in html
+    compared = admin.get("/compare?search=1&a=1&b=2").text
+    assert "The case bag is closed" in compared
+    assert 'name="verdict"' not in compared
+    closed = admin.get("/cases/1").text
+    assert "/notes" not in closed
+    assert "/export" in closed
+
+
+def test_a_case_is_changed_and_deleted_by_its_owner_or_an_admin(server: Server, admin: TestClient) -> None:
+    member = server.client("operator")
+    admin.patch("/api/v1/cases/1", json={"members": ["operator"]})
+    for client, may in ((admin, True), (member, False)):
+        page = look(client, "/cases/1")
+        apis = [values["data-api"] for values in page.named("data-api")]
+        assert ("DELETE /api/v1/cases/1" in apis) == may
+        assert any(values.get("name") == "members" for _, values in page.tags) == may
+        assert "POST /api/v1/cases/1/notes" in apis
+
+
+def test_the_newest_recordings_are_shown_and_all_of_many(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = server.client("viewer")
+    assert "All recordings" not in viewer.get("/cameras").text
+    monkeypatch.setattr(browsing, "_MOST_RECORDINGS", 1)
+    assert {"/video/1", "/video/2"} & look(viewer, "/cameras").links() == {"/video/2"}
+    assert "/cameras?all=1#recordings" in look(viewer, "/cameras").links()
+    assert {"/video/1", "/video/2"} <= look(viewer, "/cameras?all=1").links()
+
+
+def test_an_example_says_what_it_was_cut_out_of() -> None:
+    assert example_words({"kind": "video", "at": 12.5, "camera": "yard"}) == "yard, a recording at 0:12.5"
+    assert example_words({"kind": "video", "at": 12.5, "camera": None}) == "a clip at 0:12.5, uploaded"
+    assert example_words({"kind": "image"}) == "a picture, uploaded"
 
 
 def test_results_stand_on_their_side_of_the_line(server: Server, admin: TestClient) -> None:

@@ -225,16 +225,38 @@ def test_no_page_breaks_a_rule_of_accessibility(opened: Site, theme: str, width:
     for path in PAGES:
         page.goto(opened.url + path)
         page.wait_for_selector("html[data-ready]")
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run({resultTypes: ['violations']})")
-        broken |= {
-            f"{path} {each['id']}: {node['html'][:120]}": node.get("failureSummary")
-            for each in found["violations"]
-            for node in each["nodes"]
-        }
+        broken |= _broken_rules(page, path)
         overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, f"{path} is {overflow} pixels wider than the window"
     assert broken == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_verdict_can_be_read_while_the_mouse_rests_on_it(opened: Site, theme: str) -> None:
+    page = opened.page
+    page.emulate_media(color_scheme=theme)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    opened.go("/searches/1")
+    card = page.locator(".result:not([data-kind=confirmed], [data-kind=rejected])").first
+    button = card.locator("[data-decide=unsure]")
+    button.click()
+    chosen = page.locator(f"#{card.get_attribute('id')} [data-decide=unsure][aria-pressed=true]")
+    chosen.wait_for()
+    chosen.hover()
+    page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished))")
+    assert _broken_rules(page, "while hovering") == {}
+    chosen.click()  # takes it back
+    page.wait_for_selector("[data-decide=unsure][aria-pressed=true]", state="detached")
+
+
+def _broken_rules(page: Any, path: str) -> dict[str, str | None]:
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")
+    return {
+        f"{path} {each['id']}: {node['html'][:120]}": node.get("failureSummary")
+        for each in found["violations"]
+        for node in each["nodes"]
+    }
 
 
 def test_a_page_comes_within_a_second_and_a_hundred_kilobytes(opened: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -10,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from web.access import RANK, AnyoneDep, ServicesDep, ViewerDep
 from web.api import users
 from web.pages.rendering import moved, page
+from web.tokens import token_hash
 
 router = APIRouter()
 
@@ -32,9 +34,15 @@ def log_in_page(
 
 
 @router.get("/invitation/{token}", response_class=HTMLResponse)
-def invitation(caller: AnyoneDep, token: Annotated[str, Path(max_length=200)]) -> HTMLResponse:
-    """Choose a password."""
-    return page(None, "invitation.html", "Choose a password", token=token)
+def invitation(
+    services: ServicesDep, caller: AnyoneDep, token: Annotated[str, Path(max_length=200)]
+) -> HTMLResponse:
+    """Choose a password; whether the link still works is said before one is thought up."""
+    user = services.gallery.accounts.invitation(token_hash(token), services.clock())
+    answer = page(None, "invitation.html", "Choose a password", token=token, valid=user is not None)
+    if user is None:
+        answer.status_code = HTTPStatus.NOT_FOUND
+    return answer
 
 
 @router.get("/account", response_class=HTMLResponse)

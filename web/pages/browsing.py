@@ -9,13 +9,15 @@ from fastapi.responses import HTMLResponse
 from pydantic import BeforeValidator
 
 from pipeline.source_frames import frame_at
-from web.access import ServicesDep, ViewerDep, visible_search, visible_source
+from storage.errors import CaseNotFound
+from web.access import Caller, ServicesDep, ViewerDep, visible_case, visible_search, visible_source
 from web.api import cameras, sources, tracklets
-from web.pages.rendering import chips, page, query
+from web.pages.rendering import chips, example_words, page, query
 from web.playing import shown_file
 from web.problems import Refused
 from web.resources import Filter, Id, Seconds, TrackletDetail
 from web.results import search_view
+from web.services import Services
 
 router = APIRouter()
 
@@ -31,15 +33,19 @@ Number = Annotated[Id | None, BeforeValidator(_blank), Query()]
 
 
 @router.get("/cameras", response_class=HTMLResponse)
-def cameras_page(services: ServicesDep, caller: ViewerDep) -> HTMLResponse:
-    """Each camera, and the recordings."""
+def cameras_page(
+    services: ServicesDep, caller: ViewerDep, after: Annotated[str | None, Query(max_length=200)] = None
+) -> HTMLResponse:
+    """Each camera, and the newest recordings."""
+    found = sources.list_sources(services, caller, after=after)
     return page(
         caller,
         "cameras.html",
         "Cameras",
         section="/cameras",
         cameras=cameras.list_cameras(services, caller),
-        sources=[source for source in sources.list_sources(services, caller).sources if not source.live],
+        sources=[each for each in found.sources if not each.live],
+        more=None if found.next is None else f"/cameras?after={found.next}#recordings",
     )
 
 
@@ -135,19 +141,42 @@ def compare(
     """Two tracklets side by side, or an example of a search and a tracklet."""
     if (search is not None or example is not None) and not caller.may("operator"):
         raise Refused(403, f"this needs the role operator; you have {caller.role}")
+    record = None if search is None else visible_search(services, caller, search)
     if a is not None:
         left = _side(tracklets.tracklet(services, caller, a))
-    elif search is not None and example is not None:
-        record = search_view(services, caller, visible_search(services, caller, search))
-        found = next((each for each in record.examples if each.id == example), None)
+    elif record is not None and example is not None:
+        examples = search_view(services, caller, record).examples
+        found = next((each for each in examples if each.id == example), None)
         if found is None:
             raise Refused(404, f"search {search} has no example {example}")
         base = f"/api/v1/searches/{search}/examples/{example}/crops/"
-        left = {"tracklet": None, "base": base, "count": found.num_crops, "times": [], "words": "as uploaded"}
+        words = example_words(found.description)
+        left = {"tracklet": None, "base": base, "count": found.num_crops, "times": [], "words": words}
     else:
         raise Refused(422, "compare needs two tracklets: /compare?a=1&b=2")
     right = _side(tracklets.tracklet(services, caller, b))
-    return page(caller, "compare.html", "Compare", section="/browse", sides=[left, right], search_id=search)
+    return page(
+        caller,
+        "compare.html",
+        "Compare",
+        section="/browse",
+        sides=[left, right],
+        search_id=search,
+        locked=record and locked(services, caller, record.case_id),
+    )
+
+
+def locked(services: Services, caller: Caller, case_id: int | None) -> str | None:
+    """Why nothing can be changed in a search of this case; None: it can."""
+    if case_id is None:
+        return None
+    try:
+        case = visible_case(services, caller, case_id)
+    except CaseNotFound:
+        return "This search belongs to a case of others: it can be read, not changed."
+    if case.closed is None:
+        return None
+    return f"The case {case.name} is closed: this search can be read, not changed."
 
 
 def _side(found: TrackletDetail) -> dict[str, Any]:

@@ -24,4 +24,5 @@ def cases_page(services: ServicesDep, caller: OperatorDep) -> HTMLResponse:
 def case_page(services: ServicesDep, caller: OperatorDep, case_id: PathId) -> HTMLResponse:
     """A case with its searches and notes."""
     found = cases.case(services, caller, case_id)
-    return page(caller, "case.html", found.name, section="/cases", case=found)
+    owns = caller.name == found.owner or caller.may("admin")
+    return page(caller, "case.html", found.name, section="/cases", case=found, owns=owns)

@@ -19,6 +19,7 @@ from web.access import Caller
 from web.resources import Filter, Me
 
 _TEMPLATES = Path(__file__).parent.parent / "templates"
+_SHORT_S = 60.0  # of shorter spans tenths of a second are shown
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATE_ICONS = {
     "streaming": "live",
@@ -38,11 +39,13 @@ class Chip:
         label: in words.
         without: address of the page without it.
         seconds: a time that belongs to the label, seconds UTC.
+        tenths: whether tenths of a second matter.
     """
 
     label: str
     without: str = ""
     seconds: float | None = None
+    tenths: bool = False
 
 
 def page(caller: Caller | None, template: str, title: str, **values: Any) -> HTMLResponse:
@@ -97,8 +100,14 @@ def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] = ()
     if wanted.min_quality > 0:
         label = f"quality at least {wanted.min_quality:g}"
         parts.append((label, None, ("min_quality", repr(wanted.min_quality))))
+    tenths = wanted.start is not None and wanted.end is not None and _is_short(wanted.start, wanted.end)
     return [
-        Chip(label, query(path, [*(each[2] for each in parts if each[2] != own), *others]), seconds)
+        Chip(
+            label,
+            query(path, [*(each[2] for each in parts if each[2] != own), *others]),
+            seconds,
+            tenths and seconds is not None,
+        )
         for label, seconds, own in parts
     ]
 
@@ -106,6 +115,18 @@ def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] = ()
 def moved(path: str, status: int = HTTPStatus.SEE_OTHER) -> HTMLResponse:
     """Go to another page of ours."""
     return HTMLResponse("", status, {"Location": path})
+
+
+def example_words(description: dict[str, Any]) -> str:
+    """What an example is that is no tracklet, or no longer."""
+    if "tracklet" in description:
+        return f"tracklet {description['tracklet']}, which was deleted"
+    if description.get("at") is None:
+        return "a picture, uploaded"
+    moment = _length_words(float(description["at"]))
+    if description.get("camera"):
+        return f"{description['camera']}, a recording at {moment}"
+    return f"a clip at {moment}, uploaded"
 
 
 @functools.cache
@@ -124,9 +145,10 @@ def _environment() -> Environment:
         thousands=_thousands,
         counted=_counted,
         segment=functools.partial(quote, safe=""),
+        is_short=lambda span: _is_short(*span),
         state_icon=lambda state: _STATE_ICONS.get(state, "unknown"),
         subject_words=_subject_words,
-        example_words=_example_words,
+        example_words=example_words,
     )
     return environment
 
@@ -153,8 +175,13 @@ def _utc_iso(seconds: float) -> str:
     return _utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _utc_words(seconds: float) -> str:
-    return f"{_utc(seconds).replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
+def _utc_words(seconds: float, tenths: bool = False) -> str:
+    words = _utc(seconds).replace(tzinfo=None).isoformat(" ", "milliseconds")
+    return f"{words[:-2] if tenths else words[:-4]} UTC"
+
+
+def _is_short(start: float, end: float) -> bool:
+    return end - start < _SHORT_S
 
 
 def _length_words(seconds: float) -> str:
@@ -187,16 +214,6 @@ def _subject_words(value: Any) -> str:
         case list():
             return "; ".join(_subject_words(each) for each in value) or "none"
     return str(value) or "none"
-
-
-def _example_words(description: dict[str, Any]) -> str:
-    """What an example is that is no tracklet, or no longer."""
-    if "tracklet" in description:
-        return f"tracklet {description['tracklet']}, which was deleted"
-    where = f"{description['camera']}, " if description.get("camera") else ""
-    if description.get("at") is None:
-        return f"{where}a picture"
-    return f"{where}a clip at {_length_words(float(description['at']))}"
 
 
 def _sentence(text: str) -> str:

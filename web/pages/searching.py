@@ -7,16 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from web.access import Caller, OperatorDep, ServicesDep
+from storage.errors import TrackletNotFound
+from web.access import Caller, OperatorDep, ServicesDep, visible_tracklet
 from web.api import cameras, cases, searches
-from web.pages.browsing import Number, PathId
+from web.pages.browsing import Number, PathId, locked
 from web.pages.rendering import chips, page, query
-from web.resources import CaseView, MatchView, SearchResults, TrackletView
+from web.resources import CaseView, Id, MatchView, SearchResults, TrackletView
 from web.services import Services
 
 router = APIRouter()
 
 _MOST_RESULTS = 500
+_MOST_EXAMPLES = 16
 
 
 @router.get("/search", response_class=HTMLResponse)
@@ -24,9 +26,11 @@ def search_page(
     services: ServicesDep,
     caller: OperatorDep,
     case: Number = None,
+    tracklet: Annotated[list[Id] | None, Query()] = None,
     after: Annotated[str | None, Query(max_length=200)] = None,
 ) -> HTMLResponse:
     """Examples, filters and the reason; below, one's earlier searches."""
+    examples, missing = _examples(services, caller, tracklet or [])
     earlier = searches.list_searches(services, caller, after=after)
     return page(
         caller,
@@ -36,6 +40,8 @@ def search_page(
         cameras=[each.camera for each in cameras.list_cameras(services, caller)],
         open_cases=_open_cases(services, caller),
         case_id=case,
+        examples=examples,
+        missing=missing,
         searches=earlier.searches,
         more=earlier.next and query("/search", [("after", earlier.next)]),
     )
@@ -56,6 +62,7 @@ def results_page(
         search=found,
         chips=chips(found.filter),
         open_cases=_open_cases(services, caller),
+        locked=locked(services, caller, found.case_id),
         query_side=_query_side(found),
         blank=_blank_match(),
         more=f"/searches/{search_id}?limit={min(limit * 3, _MOST_RESULTS)}" if more else None,
@@ -64,6 +71,20 @@ def results_page(
 
 def _open_cases(services: Services, caller: Caller) -> list[CaseView]:
     return [case for case in cases.list_cases(services, caller) if case.closed is None]
+
+
+def _examples(
+    services: Services, caller: Caller, ids: list[int]
+) -> tuple[list[dict[str, int | str]], list[int]]:
+    """Tracklets with their cameras, and the numbers that are none."""
+    examples: list[dict[str, int | str]] = []
+    missing = []
+    for number in ids[:_MOST_EXAMPLES]:
+        try:
+            examples.append({"id": number, "camera": visible_tracklet(services, caller, number).camera})
+        except TrackletNotFound:
+            missing.append(number)
+    return examples, missing
 
 
 def _query_side(found: SearchResults) -> str:

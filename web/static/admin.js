@@ -15,9 +15,10 @@ export function startErasure() {
       reason: reason.value || "preview",
       dry_run,
     });
+  const searches = JSON.parse(form.dataset.searches);
   const preview = async () => {
     const found = await guarded(form, () => request(true));
-    if (found) showErasure(found);
+    if (found) showErasure({ searches, ...found });
     erase.disabled = confirmation.value.trim() !== phrase;
   };
   confirmation.addEventListener("input", () => (erase.disabled = confirmation.value.trim() !== phrase));
@@ -34,7 +35,7 @@ export function startErasure() {
   preview();
 }
 
-function showErasure({ dry_run, counts, remaining }) {
+function showErasure({ dry_run, counts, remaining, searches = [] }) {
   const lines = Object.entries(counts)
     .filter(([, count]) => count)
     .map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
@@ -43,6 +44,12 @@ function showErasure({ dry_run, counts, remaining }) {
     ? "The check afterwards still found:"
     : "The check afterwards found nothing left.";
   const parts = [make("p", {}, dry_run ? "Would be deleted:" : "Deleted:"), make("ul", {}, ...lines)];
+  if (dry_run && searches.length) {
+    const links = searches.map((id) =>
+      make("li", {}, make("a", { href: `/searches/${id}` }, `search ${id}`)),
+    );
+    parts.push(make("p", {}, "Searches that lose pictures or examples:"), make("ul", {}, ...links));
+  }
   if (!dry_run)
     parts.push(
       make("p", { class: remaining.length ? "error" : "good" }, after),
@@ -52,12 +59,15 @@ function showErasure({ dry_run, counts, remaining }) {
 }
 
 export function startAudit() {
-  const button = one("[data-verify]");
-  button.addEventListener("click", () =>
-    guarded(button.closest("section"), async () => {
+  const form = one("[data-verify]");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const head = form.elements.head.value.trim();
+    guarded(form.closest("section"), async () => {
       const words = one("[data-verify-words]");
       words.textContent = "Reading…";
-      const found = await askJson("GET", `${API}/audit/verify`).finally(() => (words.textContent = ""));
+      const path = `${API}/audit/verify${head && `?head=${encodeURIComponent(head)}`}`;
+      const found = await askJson("GET", path).finally(() => (words.textContent = ""));
       const erased = found.erased_crops
         ? ` ${plural(found.erased_crops, "picture")} ${found.erased_crops === 1 ? "was" : "were"} erased on request.`
         : "";
@@ -66,8 +76,8 @@ export function startAudit() {
         : `Not whole: ${found.problems.map(sentence).join(" ")}`;
       words.className = found.ok ? "good" : "error";
       words.textContent = `${state}${erased} Head: ${found.head}`;
-    }),
-  );
+    });
+  });
 }
 
 export function startJobs() {

@@ -89,7 +89,7 @@ export async function ask(method, path, body) {
     throw new Error("The server cannot be reached. Check the connection and try again.");
   }
   if (answer.status === 401 && csrf) toLogIn();
-  if (!answer.ok) throw new Error(await whatWentWrong(answer));
+  if (!answer.ok) throw await whatWentWrong(answer);
   return answer;
 }
 
@@ -100,7 +100,19 @@ export async function askJson(method, path, body) {
 
 async function whatWentWrong(answer) {
   const problem = await answer.json().catch(() => null);
-  return sentence(problem?.detail || problem?.title || `the server answered ${answer.status}`);
+  const words = sentence(problem?.detail || problem?.title || `the server answered ${answer.status}`);
+  return Object.assign(new Error(words), { fields: problem?.errors ?? [] });
+}
+
+/** What went wrong, in the words of the form: `where` of the API is a path such as "body.filter.start". */
+function problemWords({ message, fields = [] }, root) {
+  const lines = fields.map(({ where, what }) => {
+    const path = where.split(".").filter((part) => !/^(body|query|path|\d+|[A-Z]\w*)$/.test(part));
+    const label = one(`[name="${CSS.escape(path.join("."))}"]`, root)?.closest("label");
+    const name = label?.firstChild.textContent.trim() || path.join(" ").replaceAll("_", " ");
+    return sentence(name ? `${name}: ${what}` : what);
+  });
+  return [...new Set(lines)].slice(0, 5).join(" ") || message;
 }
 
 function toLogIn() {
@@ -116,8 +128,9 @@ export async function guarded(root, work) {
   try {
     return await work();
   } catch (problem) {
-    if (error) error.textContent = problem.message;
-    else flash(problem.message);
+    const words = problemWords(problem, root);
+    if (error) error.textContent = words;
+    else flash(words);
     return undefined;
   } finally {
     buttons.forEach((button) => (button.disabled = false));
@@ -129,9 +142,10 @@ export const dateWords = (date) => `${date.getFullYear()}-${pad(date.getMonth() 
 export const clockWords = (date) =>
   `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 
-export function timeWords(seconds) {
+export function timeWords(seconds, tenths = false) {
   const date = new Date(seconds * 1000);
-  return `${dateWords(date)} ${clockWords(date)}`;
+  const rest = tenths ? `.${Math.floor(date.getMilliseconds() / 100)}` : "";
+  return `${dateWords(date)} ${clockWords(date)}${rest}`;
 }
 
 export function lengthWords(seconds) {
@@ -147,7 +161,7 @@ export function setTime(element, seconds) {
 
 export function localise(root = document) {
   for (const element of all("time", root))
-    element.textContent = timeWords(Date.parse(element.dateTime) / 1000);
+    element.textContent = timeWords(Date.parse(element.dateTime) / 1000, "tenths" in element.dataset);
 }
 
 export const fromInput = (value) => (value ? new Date(value).getTime() / 1000 : null);

@@ -42,9 +42,16 @@ function userBody(body, isNew) {
   return every ? { ...rest, all_cameras: true } : { ...rest, cameras };
 }
 
+const SEES_NOTHING = "No camera is chosen, so this user will see nothing. Is that meant?";
+
+function seesNothing(form) {
+  return !form.elements.all_cameras.checked && !one('[name="cameras"]:checked', form);
+}
+
 async function submitApi(form) {
   const [method, path] = form.dataset.api.split(" ");
   if (form.dataset.confirm && !(await confirmed(form.dataset.confirm))) return;
+  if ("user" in form.dataset && seesNothing(form) && !(await confirmed(SEES_NOTHING))) return;
   await guarded(form, async () => {
     let body = [...form.elements].some((field) => field.name) ? readForm(form) : undefined;
     if ("user" in form.dataset) body = userBody(body, method === "POST");

@@ -7,7 +7,6 @@ import {
   askJson,
   guarded,
   jsonOf,
-  kept,
   later,
   onKeys,
   one,
@@ -27,8 +26,8 @@ export function startResults() {
     search: jsonOf("[data-search-of]"),
     id: root.dataset.results,
     limit: new URL(location.href).searchParams.get("limit") ?? 60,
+    locked: "locked" in root.dataset,
   };
-  page.decided = kept("sessionStorage", `decided-${page.id}`) ?? [];
   page.path = (rest = "") => `${API}/searches/${page.id}${rest}?limit=${page.limit}`;
   page.line = timeLine(one("[data-marks]"), "Results over time, by camera; arrow keys move between marks");
   one("[data-marks]").addEventListener("click", openMark);
@@ -51,8 +50,8 @@ function clickResult(page, event) {
 function keyResult(page, event) {
   const card = event.target.closest(".result");
   const verdict = { s: "same", d: "different", u: "unsure" }[event.key];
-  if (event.key === "z") return (undo(page), true);
-  if (card && verdict) return (decide(page, card, verdict), true);
+  if (event.key === "z" && !page.locked) return (undo(page), true);
+  if (card && verdict && !page.locked) return (decide(page, card, verdict), true);
   if (card && event.key === "p") return (flipInPlace(card), true);
   if (card && event.key === "c") return (one("[data-compare]", card).click(), true);
   if (card && event.key === "o") return (one("[data-open]", card).click(), true);
@@ -75,27 +74,27 @@ async function decide(page, card, verdict) {
   const found = await guarded(card, () =>
     askJson("POST", page.path("/decisions"), { tracklet: id, verdict }),
   );
-  if (!found) return;
-  page.decided.push(id);
-  rerank(page, found, `Tracklet ${id}: ${VERDICTS[verdict]}.`);
+  if (found) rerank(page, { last_decision: id, ...found }, `Tracklet ${id}: ${VERDICTS[verdict]}.`);
 }
 
-function undo(page) {
-  const id = page.decided.at(-1);
-  if (id === undefined) announce("There is nothing to undo on this page.");
-  else undoOf(page, one(`#r${id}`) ?? page.root, id);
+/** Takes back this user's newest decision that stands, on whichever page or tab it was made. */
+async function undo(page) {
+  const place = one("[data-undo]").parentElement;
+  const now = await guarded(place, () => askJson("GET", page.path()));
+  if (!now) return;
+  const { last_decision: id } = (page.search = { last_decision: page.search.last_decision, ...now });
+  if (id) return undoOf(page, one(`#r${id}`) ?? place, id);
+  showResults(page);
+  announce("There is no decision of yours to undo.");
 }
 
 async function undoOf(page, place, id) {
+  const was = page.search.matches.find((match) => match.tracklet.id === id)?.verdict;
   const found = await guarded(place, () => askJson("DELETE", page.path(`/decisions/${id}`)));
-  if (!found) return;
-  const last = page.decided.lastIndexOf(id);
-  if (last >= 0) page.decided.splice(last, 1);
-  rerank(page, found, `Decision about tracklet ${id} undone.`);
+  if (found) rerank(page, found, `Taken back: tracklet ${id}${was ? `, ${VERDICTS[was]}` : ""}.`);
 }
 
 function rerank(page, found, words) {
-  kept("sessionStorage", `decided-${page.id}`, page.decided);
   page.search = found;
   showResults(page);
   announce(`${words} ${bestWords(found)}`);
@@ -175,7 +174,7 @@ function bestWords({ matches, threshold }) {
   return `${known}No ${confirmed ? "other " : ""}match: the best candidate, ${best.toFixed(3)}, is below the threshold ${threshold.toFixed(3)}.`;
 }
 
-function showSummary({ search, decided }) {
+function showSummary({ search, locked }) {
   const found = search.matches.filter(isAbove).length;
   const count = (verdict) => search.decisions[verdict] ?? 0;
   one("[data-best]").textContent = bestWords(search);
@@ -185,7 +184,8 @@ function showSummary({ search, decided }) {
   one("[data-threshold-words]").textContent = search.threshold.toFixed(3);
   one("[data-decisions]").textContent =
     `${count("same")} same, ${count("different")} not, ${count("unsure")} unsure`;
-  one("[data-undo]").disabled = decided.length === 0;
+  one("[data-order-words]").hidden = count("different") === 0;
+  one("[data-undo]").disabled = locked || !search.last_decision;
 }
 
 /** Matches are solid, candidates hollow, the examples in a colour of their own. */
@@ -282,18 +282,18 @@ function startThreshold(page) {
 
 function startCase(page) {
   const choice = one("[data-case]");
-  choice.addEventListener("change", async () => {
-    if (!choice.value) return;
+  choice?.addEventListener("change", async () => {
     const found = await guarded(choice.closest("div"), () =>
       askJson("PATCH", page.path(), { case_id: Number(choice.value) }),
     );
     if (found) location.reload();
+    else choice.value = page.search.case_id ?? "";
   });
 }
 
 function startAddTray(page) {
   const button = one("[data-add-tray]");
-  button.hidden = tray().length === 0;
+  button.hidden = page.locked || tray().length === 0;
   button.addEventListener("click", () =>
     guarded(button.parentElement, async () => {
       await askJson("PATCH", page.path(), { add_examples: tray().map((item) => item.example) });

@@ -1,6 +1,18 @@
 // Starting a search: uploads, the examples collected, the question.
 
-import { API, announce, askJson, goTo, guarded, kept, lengthWords, make, one, sentence } from "./base.js";
+import {
+  API,
+  announce,
+  askJson,
+  goTo,
+  guarded,
+  jsonOf,
+  kept,
+  lengthWords,
+  make,
+  one,
+  sentence,
+} from "./base.js";
 import { addToTray, setTray, trackletItem, tray } from "./examples.js";
 import { readForm } from "./forms.js";
 import { boxPicture, moments, picker } from "./pointing.js";
@@ -20,11 +32,12 @@ export function startSearch() {
   startUpload();
 }
 
+/** Tracklets that the address names; those that there are stand in the page. */
 function takeFromUrl() {
+  const examples = jsonOf("[data-examples-of]");
+  if (!examples) return;
+  setTray(examples.map(({ id, camera }) => trackletItem(id, camera)));
   const url = new URL(location.href);
-  const ids = url.searchParams.getAll("tracklet").filter((id) => /^\d+$/.test(id));
-  if (!ids.length) return;
-  setTray(ids.slice(0, 16).map((id) => trackletItem(id)));
   url.searchParams.delete("tracklet");
   history.replaceState(null, "", url);
   one('[name="reason"]').focus();
