@@ -574,10 +574,10 @@ class Gallery:
         """Deletes tracklets of a person and all that shows them, in one transaction with its audit entry.
 
         That is, beside the tracklets: embeddings, alerts, decisions, the examples that they are, uploaded
-        examples of the searches for them, searches that have no example left, what the audit trail keeps of
-        their pictures, the last frames of cameras of that time. Then files, index, and what the database's
-        own files may still hold, for which SQLite's may have to be written anew. If it is interrupted after
-        the transaction, `sweep` does the rest.
+        pictures of the searches and watches for them, searches and watches that have no example left, what
+        the audit trail keeps of their pictures, the last frames of cameras of that time. Then files, index,
+        and what the database's own files may still hold, for which SQLite's may have to be written anew. If
+        it is interrupted after the transaction, `sweep` does the rest.
 
         Args:
             ids: Tracklets; none if `also_searches` names what to erase.
