@@ -28,6 +28,7 @@ from storage.records import readable
 NOTED_EVERY_S = 60.0
 """How often the last use of a session or token is written down, at most."""
 
+_LOST_AFTER_S = 60.0  # an answer takes less; requests at once, of which one rotates, are closer
 _FAILURES_LAST_S = 24 * 3600.0
 _LONGEST_SUBJECT = 200
 
@@ -181,33 +182,39 @@ class Accounts:
         Args:
             idle_s: Without use for so long it expires; minutes at least.
             absolute_s: So long after the log-in it expires in any case.
-            grace_s: So long after a rotation the token before it is still good.
+            grace_s: So long after a rotation the token before it is still good, and until the new one is
+                shown: the answer that brought it may have been lost.
 
         Returns:
             None also if it has expired or its user is disabled; then it is deleted.
         """
         with self._database.reading() as connection:
-            found = sessions.find(connection, sha256_hex(token_hash), now - grace_s)
+            found = sessions.find(connection, sha256_hex(token_hash), now)
             if found is None:
                 return None
+            is_first_use = found.pop("is_first_use")
             session = _session(found, accounts.get(connection, found["user_id"]))
         is_over = now >= session.last_seen + idle_s or now >= session.created + absolute_s
         if is_over or not session.user.enabled:
             self.end_session(session.id)
             return None
-        if now < session.last_seen + NOTED_EVERY_S:
+        if now < session.last_seen + NOTED_EVERY_S and not is_first_use:
             return session
         with self._database.writing() as connection:
+            sessions.arrived(connection, token_hash, grace_s)
             sessions.saw(connection, session.id, now)
             sessions.forget_expired(connection, now - idle_s, now - absolute_s)
         return replace(session, last_seen=now)
 
     def rotate_session(self, session_id: int, old_hash: str, new_hash: str, now: float) -> bool:
-        """Gives a session another token; False if it does not have the old one (any more)."""
+        """Gives a session another token; False if it does not have the old one (any more).
+
+        A token that nobody has shown within a minute was lost: another one takes its place, and the one
+        before it stays good.
+        """
+        old, new = sha256_hex(old_hash), sha256_hex(new_hash)
         with self._database.writing() as connection:
-            return sessions.rotate(
-                connection, session_id, sha256_hex(old_hash), sha256_hex(new_hash), float(now)
-            )
+            return sessions.rotate(connection, session_id, old, new, float(now), now - _LOST_AFTER_S)
 
     def end_session(self, session_id: int) -> None:
         """Logs out. A session that is over already is ignored."""

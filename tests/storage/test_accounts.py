@@ -323,6 +323,33 @@ def test_a_token_is_good_for_a_moment_after_its_rotation(gallery: Gallery) -> No
     assert is_in(gallery, "second", 1201.0)
 
 
+def test_an_answer_that_is_lost_logs_nobody_out(gallery: Gallery) -> None:
+    """The browser never got the new token, and shows the old one until a rotation's answer arrives."""
+    session = begun(gallery, gallery.accounts.add_user("anna", "viewer"), "first")
+    rotate = gallery.accounts.rotate_session
+    assert rotate(session.id, digest("first"), digest("lost"), 1100.0)
+    assert is_in(gallery, "first", 1900.0)
+    assert rotate(session.id, digest("first"), digest("lost again"), 2000.0)
+    assert is_in(gallery, "first", 2900.0)
+    assert not is_in(gallery, "lost", 2900.0)
+    assert rotate(session.id, digest("first"), digest("second"), 3000.0)
+    assert is_in(gallery, "second", 3600.0)
+    assert not is_in(gallery, "first", 3600.0)
+    assert rotate(session.id, digest("second"), digest("third"), 3700.0)
+    assert is_in(gallery, "second", 4000.0)
+
+
+def test_a_token_that_was_shown_at_once_ends_the_one_before(gallery: Gallery) -> None:
+    """Who took the old one from somewhere cannot wait until its owner makes a pause."""
+    session = begun(gallery, gallery.accounts.add_user("anna", "viewer"), "first")
+    assert gallery.accounts.rotate_session(session.id, digest("first"), digest("second"), 1100.0)
+    assert is_in(gallery, "second", 1100.5)
+    assert is_in(gallery, "first", 1109.5)
+    assert not is_in(gallery, "first", 1110.0)
+    assert not gallery.accounts.rotate_session(session.id, digest("first"), digest("third"), 2000.0)
+    assert is_in(gallery, "second", 2000.0)
+
+
 def test_of_two_rotations_at_once_one_wins(gallery: Gallery) -> None:
     session = begun(gallery, gallery.accounts.add_user("anna", "viewer"), "first")
     start, won = threading.Barrier(4), []
