@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import EllipsisType
 from typing import Any
@@ -298,24 +298,52 @@ class Accounts:
 
     # Failed log-ins
 
-    def failures(self, subject: str) -> tuple[int, float]:
-        """How many log-ins of a user name or an address have failed since one succeeded, and when the last.
+    def try_log_in(self, limits: Mapping[str, tuple[int, float]], now: float) -> float:
+        """Asks, before a password is checked, whether it may be: if so the try counts as failed for now.
 
-        They are forgotten some day after the last, which is in seconds UTC. (0, 0.0) without any.
+        Both in one transaction, so that guesses at once are counted one after the other. Each failure beyond
+        the free ones doubles the time to wait; after a day without a try they are forgotten.
+
+        Args:
+            limits: For each user name or address that tries: how many tries are free, and the longest wait,
+                seconds.
+            now: Seconds UTC.
+
+        Returns:
+            0.0, and then `log_in_succeeded` must be told if the password was right; or how many seconds to
+            wait, and then nothing was counted.
         """
-        with self._database.reading() as connection:
-            return accounts.failures(connection, _subject(subject))
-
-    def note_failure(self, subject: str, now: float) -> None:
-        """Counts a failed log-in."""
         with self._database.writing() as connection:
             accounts.forget_failures(connection, now - _FAILURES_LAST_S)
-            accounts.note_failure(connection, _subject(subject), float(now))
+            asked = {_subject(text): limit for text, limit in limits.items()}
+            counted = {subject: accounts.failures(connection, subject) for subject in asked}
+            wait = max((_wait(*counted[each], *asked[each], now) for each in asked), default=0.0)
+            if wait > 0.0:
+                return wait
+            for subject, (failures, _) in counted.items():
+                accounts.set_failures(connection, subject, failures + 1, float(now))
+            return 0.0
 
-    def clear_failures(self, subject: str) -> None:
-        """Forgets the failed log-ins: one has succeeded."""
+    def log_in_succeeded(self, cleared: Iterable[str], taken_back: Iterable[str]) -> None:
+        """Says that the try that was counted last was none to count.
+
+        Args:
+            cleared: All failures of these are forgotten.
+            taken_back: Of these only that one: others may be trying from the same address.
+        """
         with self._database.writing() as connection:
-            accounts.clear_failures(connection, _subject(subject))
+            for text in cleared:
+                accounts.set_failures(connection, _subject(text), 0, 0.0)
+            for text in taken_back:
+                failures, last = accounts.failures(connection, _subject(text))
+                accounts.set_failures(connection, _subject(text), failures - 1, last)
+
+
+def _wait(failures: int, last: float, free: int, longest: float, now: float) -> float:
+    """How long a subject has to wait yet, seconds; not above 0.0 if it may try."""
+    if failures < free:
+        return 0.0
+    return last + min(2.0 ** min(failures - free, 64), longest) - now
 
 
 def _rights(
