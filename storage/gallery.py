@@ -65,7 +65,8 @@ class Gallery:
 
     Attributes:
         folder: Absolute path.
-        work_folder: Scratch space of running ingests; the gallery never looks into it.
+        work_folder: Scratch space of running processes; of what dead ones left, `sweep` removes what is
+            named tmp*.
         uuid: Tells galleries apart.
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
@@ -675,7 +676,7 @@ class Gallery:
             "files_removed", and "tracklets_without_crops": rows whose files somebody else removed.
         """
         before = (time.time() if now is None else now) - grace_s
-        return upkeep.sweep(self._database, self._media, self._snapshots, before)
+        return upkeep.sweep(self._database, self._media, self._snapshots, self.work_folder, before)
 
     # Search
 
