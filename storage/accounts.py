@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import EllipsisType
 from typing import Any
@@ -28,6 +28,7 @@ from storage.records import readable
 NOTED_EVERY_S = 60.0
 """How often the last use of a session or token is written down, at most."""
 
+_LOST_AFTER_S = 60.0  # an answer takes less; requests at once, of which one rotates, are closer
 _FAILURES_LAST_S = 24 * 3600.0
 _LONGEST_SUBJECT = 200
 
@@ -181,33 +182,39 @@ class Accounts:
         Args:
             idle_s: Without use for so long it expires; minutes at least.
             absolute_s: So long after the log-in it expires in any case.
-            grace_s: So long after a rotation the token before it is still good.
+            grace_s: So long after a rotation the token before it is still good, and until the new one is
+                shown: the answer that brought it may have been lost.
 
         Returns:
             None also if it has expired or its user is disabled; then it is deleted.
         """
         with self._database.reading() as connection:
-            found = sessions.find(connection, sha256_hex(token_hash), now - grace_s)
+            found = sessions.find(connection, sha256_hex(token_hash), now)
             if found is None:
                 return None
+            is_first_use = found.pop("is_first_use")
             session = _session(found, accounts.get(connection, found["user_id"]))
         is_over = now >= session.last_seen + idle_s or now >= session.created + absolute_s
         if is_over or not session.user.enabled:
             self.end_session(session.id)
             return None
-        if now < session.last_seen + NOTED_EVERY_S:
+        if now < session.last_seen + NOTED_EVERY_S and not is_first_use:
             return session
         with self._database.writing() as connection:
+            sessions.arrived(connection, token_hash, grace_s)
             sessions.saw(connection, session.id, now)
             sessions.forget_expired(connection, now - idle_s, now - absolute_s)
         return replace(session, last_seen=now)
 
     def rotate_session(self, session_id: int, old_hash: str, new_hash: str, now: float) -> bool:
-        """Gives a session another token; False if it does not have the old one (any more)."""
+        """Gives a session another token; False if it does not have the old one (any more).
+
+        A token that nobody has shown within a minute was lost: another one takes its place, and the one
+        before it stays good.
+        """
+        old, new = sha256_hex(old_hash), sha256_hex(new_hash)
         with self._database.writing() as connection:
-            return sessions.rotate(
-                connection, session_id, sha256_hex(old_hash), sha256_hex(new_hash), float(now)
-            )
+            return sessions.rotate(connection, session_id, old, new, float(now), now - _LOST_AFTER_S)
 
     def end_session(self, session_id: int) -> None:
         """Logs out. A session that is over already is ignored."""
@@ -291,24 +298,52 @@ class Accounts:
 
     # Failed log-ins
 
-    def failures(self, subject: str) -> tuple[int, float]:
-        """How many log-ins of a user name or an address have failed since one succeeded, and when the last.
+    def try_log_in(self, limits: Mapping[str, tuple[int, float]], now: float) -> float:
+        """Asks, before a password is checked, whether it may be: if so the try counts as failed for now.
 
-        They are forgotten some day after the last, which is in seconds UTC. (0, 0.0) without any.
+        Both in one transaction, so that guesses at once are counted one after the other. Each failure beyond
+        the free ones doubles the time to wait; after a day without a try they are forgotten.
+
+        Args:
+            limits: For each user name or address that tries: how many tries are free, and the longest wait,
+                seconds.
+            now: Seconds UTC.
+
+        Returns:
+            0.0, and then `log_in_succeeded` must be told if the password was right; or how many seconds to
+            wait, and then nothing was counted.
         """
-        with self._database.reading() as connection:
-            return accounts.failures(connection, _subject(subject))
-
-    def note_failure(self, subject: str, now: float) -> None:
-        """Counts a failed log-in."""
         with self._database.writing() as connection:
             accounts.forget_failures(connection, now - _FAILURES_LAST_S)
-            accounts.note_failure(connection, _subject(subject), float(now))
+            asked = {_subject(text): limit for text, limit in limits.items()}
+            counted = {subject: accounts.failures(connection, subject) for subject in asked}
+            wait = max((_wait(*counted[each], *asked[each], now) for each in asked), default=0.0)
+            if wait > 0.0:
+                return wait
+            for subject, (failures, _) in counted.items():
+                accounts.set_failures(connection, subject, failures + 1, float(now))
+            return 0.0
 
-    def clear_failures(self, subject: str) -> None:
-        """Forgets the failed log-ins: one has succeeded."""
+    def log_in_succeeded(self, cleared: Iterable[str], taken_back: Iterable[str]) -> None:
+        """Says that the try that was counted last was none to count.
+
+        Args:
+            cleared: All failures of these are forgotten.
+            taken_back: Of these only that one: others may be trying from the same address.
+        """
         with self._database.writing() as connection:
-            accounts.clear_failures(connection, _subject(subject))
+            for text in cleared:
+                accounts.set_failures(connection, _subject(text), 0, 0.0)
+            for text in taken_back:
+                failures, last = accounts.failures(connection, _subject(text))
+                accounts.set_failures(connection, _subject(text), failures - 1, last)
+
+
+def _wait(failures: int, last: float, free: int, longest: float, now: float) -> float:
+    """How long a subject has to wait yet, seconds; not above 0.0 if it may try."""
+    if failures < free:
+        return 0.0
+    return last + min(2.0 ** min(failures - free, 64), longest) - now
 
 
 def _rights(

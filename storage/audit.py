@@ -42,7 +42,8 @@ class AuditTrail:
             user_id: The user's account.
             origin: Whence it comes, such as an address.
             via: How, such as by a session or a token.
-            crops: Pictures that go with it: the entry holds their SHA-256, they themselves can be erased.
+            crops: Pictures that go with it: the entry holds their SHA-256, they themselves can be erased, and
+                are left out if what they show is not stored any more.
             now: Seconds UTC; None asks the clock.
 
         Raises:

@@ -119,7 +119,9 @@ class Cases:
             return cases.notes(connection, case_id)
 
     def held_tracklets(self, ids: Iterable[int] | None = None) -> set[int]:
-        """Tracklets that a case under legal hold is about: its examples, and those decided to be the same.
+        """Tracklets that a case under legal hold is about: its examples, and those ever decided the same.
+
+        A decision that was taken back or overruled holds, too: only who lifts the hold lets things go.
 
         Args:
             ids: Only these; None means all.

@@ -11,6 +11,7 @@ from pathlib import Path
 from storage.errors import GalleryDamaged, NewerSchema
 
 _FORMAT = 1
+_PRIVATE = 0o700
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class GalleryFolder:
         return self.root / "work"
 
     def make(self) -> None:
-        """Creates the folders that are missing."""
+        """Creates the folders that are missing, for this user alone: they hold faces and password hashes."""
         for folder in (self.root, self.media, self.index, self.work):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
     def has_crops(self) -> bool:
         """Whether any tracklet's files lie here."""

@@ -66,7 +66,8 @@ class Gallery:
 
     Attributes:
         folder: Absolute path.
-        work_folder: Scratch space of running ingests; the gallery never looks into it.
+        work_folder: Scratch space of running processes; of what dead ones left, `sweep` removes what is
+            named tmp*.
         uuid: Tells galleries apart.
         backend: "sqlite" or "postgresql".
         read_only: Whether writes are refused: that was asked for, or the disk cannot be written.
@@ -586,10 +587,10 @@ class Gallery:
         """Deletes tracklets of a person and all that shows them, in one transaction with its audit entry.
 
         That is, beside the tracklets: embeddings, alerts, decisions, the examples that they are, uploaded
-        examples of the searches for them, searches that have no example left, what the audit trail keeps of
-        their pictures, the last frames of cameras of that time. Then files, index, and what the database's
-        own files may still hold, for which SQLite's may have to be written anew. If it is interrupted after
-        the transaction, `sweep` does the rest.
+        pictures of the searches and watches for them, searches and watches that have no example left, what
+        the audit trail keeps of their pictures, the last frames of cameras of that time. Then files, index,
+        and what the database's own files may still hold, for which SQLite's may have to be written anew. If
+        it is interrupted after the transaction, `sweep` does the rest.
 
         Args:
             ids: Tracklets; none if `also_searches` names what to erase.
@@ -687,7 +688,7 @@ class Gallery:
             "files_removed", and "tracklets_without_crops": rows whose files somebody else removed.
         """
         before = (time.time() if now is None else now) - grace_s
-        return upkeep.sweep(self._database, self._media, self._snapshots, before)
+        return upkeep.sweep(self._database, self._media, self._snapshots, self.work_folder, before)
 
     # Search
 

@@ -88,6 +88,7 @@ def _make_sqlite(folder: GalleryFolder, mark: FolderMark) -> None:
     database = open_sqlite(temporary, str(folder.root), read_only=False, create=True)
     try:
         with errors.disk_errors(folder.root):
+            temporary.touch(mode=0o600)  # the folder may have been there, open to others
             with database.migrating() as connection:
                 _upgrade_and_mark(connection, mark)
             if not database.merge_log():  # what did not fit into the file would be left behind

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -83,12 +86,14 @@ def remove_traces(
         _log.warning("%s: deleted rows stay in the database's log until the next deletion", database.place)
 
 
-def sweep(database: Database, media: MediaFolder, snapshots: SnapshotFolder, before: float) -> dict[str, int]:
+def sweep(
+    database: Database, media: MediaFolder, snapshots: SnapshotFolder, work: Path, before: float
+) -> dict[str, int]:
     """Removes leftovers older than the time `before` (seconds UTC); see `Gallery.sweep`."""
     if database.read_only:
         raise errors.read_only(database.place)
     database.merge_log()  # where a deletion could not, as somebody was reading
-    removed = media.remove_stale(before) + snapshots.remove_stale(before)
+    removed = media.remove_stale(before) + snapshots.remove_stale(before) + _remove_scratch(work, before)
     for shelf in media.shelves():
         with database.writing() as connection:  # the lock: nobody else is giving files their names now
             removed += media.remove_orphans(shelf, tracklets.between(connection, shelf))
@@ -97,6 +102,22 @@ def sweep(database: Database, media: MediaFolder, snapshots: SnapshotFolder, bef
         versions = tracklets.all_media_versions(connection)
         missing = [row[0] for row in versions if not media.complete(*row)]
     return {"files_removed": removed, "tracklets_without_crops": _still_missing(database, media, missing)}
+
+
+def _remove_scratch(work: Path, before: float) -> int:
+    """Removes half-made exports and clips, last written before that time; returns how many files."""
+    removed = 0
+    for entry in work.glob("tmp*"):
+        with suppress(FileNotFoundError):  # its writer finished meanwhile
+            inside = [entry, *entry.rglob("*")]
+            if max(each.lstat().st_mtime for each in inside) >= before:
+                continue
+            removed += sum(not each.is_dir() for each in inside)
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    return removed
 
 
 def _still_missing(database: Database, media: MediaFolder, ids: list[int]) -> int:

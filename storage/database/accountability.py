@@ -35,7 +35,8 @@ user_sessions = sa.Table(
     key("id"),
     reference("user_id", "users.id", index=True),
     sa.Column("token_hash", sa.String(64), nullable=False),
-    sa.Column("previous_hash", sa.String(64)),  # the token before the last rotation, good for a moment
+    sa.Column("previous_hash", sa.String(64)),  # the token before the last rotation
+    sa.Column("previous_until", sa.Double),  # so long it is good; null: until the token after it is shown
     sa.Column("rotated", sa.Double, nullable=False),
     sa.Column("csrf_token", sa.String(64), nullable=False),
     sa.Column("created", sa.Double, nullable=False),

@@ -169,17 +169,12 @@ def failures(connection: sa.Connection, subject: str) -> tuple[int, float]:
     return (0, 0.0) if row is None else (int(row[0]), float(row[1]))
 
 
-def note_failure(connection: sa.Connection, subject: str, now: float) -> None:
-    """Counts one more."""
-    count, _ = failures(connection, subject)
-    clear_failures(connection, subject)
-    values = {"subject": subject, "failures": count + 1, "last": now}
-    connection.execute(sa.insert(login_failures).values(**values))
-
-
-def clear_failures(connection: sa.Connection, subject: str) -> None:
-    """Forgets those of a subject."""
+def set_failures(connection: sa.Connection, subject: str, count: int, last: float) -> None:
+    """Notes how many log-ins of a subject have failed, and when the last one did; none: it is forgotten."""
     connection.execute(sa.delete(login_failures).where(login_failures.c.subject == subject))
+    if count > 0:
+        values = {"subject": subject, "failures": count, "last": last}
+        connection.execute(sa.insert(login_failures).values(**values))
 
 
 def forget_failures(connection: sa.Connection, before: float) -> None:

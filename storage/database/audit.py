@@ -17,9 +17,9 @@ from storage.audit_records import (
     crop_hash,
     genesis_hash,
 )
-from storage.database.accountability import audit, audit_crops, audit_head
+from storage.database.accountability import audit, audit_crops, audit_head, search_examples
 from storage.database.schema import AnyRow, gallery
-from storage.database.tracklets import chunks
+from storage.database.tracklets import chunks, media_versions
 from storage.errors import GalleryDamaged
 from storage.records import json_object, readable
 
@@ -88,18 +88,37 @@ def _set_head(connection: sa.Connection, seq: int, hash: str) -> None:
 
 
 def _keep_crops(connection: sa.Connection, seq: int, crops: Sequence[AuditCrop], search: Any) -> None:
+    search_id = search if isinstance(search, int) else None
     rows = [
         {
             "seq": seq,
             "sha256": crop_hash(crop.jpeg),
             "crop": crop.jpeg,
             "tracklet_id": crop.tracklet_id,
-            "search_id": search if isinstance(search, int) else None,
+            "search_id": search_id,
         }
-        for crop in crops
+        for crop in _not_erased(connection, crops, search_id)
     ]
     if rows:
         connection.execute(sa.insert(audit_crops), rows)
+
+
+def _not_erased(
+    connection: sa.Connection, crops: Sequence[AuditCrop], search_id: int | None
+) -> list[AuditCrop]:
+    """Those whose tracklet and search are stored: an erasure may have run since the pictures were read.
+
+    A search that lost its uploads has lost what the trail keeps of them, too.
+    """
+    there: set[int | None] = {None}
+    there.update(media_versions(connection, [c.tracklet_id for c in crops if c.tracklet_id is not None]))
+    if crops and search_id is not None:
+        examples = sa.select(search_examples.c.tracklet_id).where(search_examples.c.search_id == search_id)
+        shown = set(connection.scalars(examples))
+        if not shown:
+            return []
+        there -= {None} - shown
+    return [crop for crop in crops if crop.tracklet_id in there]
 
 
 def genesis(connection: sa.Connection) -> str:

@@ -16,7 +16,6 @@ from storage.database.accountability import (
     search_examples,
     searches,
 )
-from storage.database.decisions import stands
 from storage.database.schema import AnySelect
 from storage.database.tracklets import chunks
 from storage.errors import CaseExists, CaseHeld, CaseNotFound
@@ -132,7 +131,9 @@ def notes(connection: sa.Connection, case_id: int) -> list[Note]:
 
 
 def held_tracklets(connection: sa.Connection, ids: Iterable[int] | None = None) -> set[int]:
-    """Tracklets that a case under legal hold is about: its examples, and those decided to be the same.
+    """Tracklets that a case under legal hold is about: its examples, and those ever decided the same.
+
+    A decision that was taken back or overruled holds, too: only who lifts the hold lets things go.
 
     Args:
         ids: Only these; None means all.
@@ -155,7 +156,7 @@ def _held() -> Iterator[tuple[sa.Select[tuple[int]], sa.Column[int]]]:
     yield sa.select(named).select_from(joined).where(cases.c.held, named.is_not(None)), named
     decided = decisions.c.tracklet_id
     joined = decisions.join(searches).join(cases)
-    same = (cases.c.held, decisions.c.verdict == "same", stands())
+    same = (cases.c.held, decisions.c.verdict == "same")
     yield sa.select(decided).select_from(joined).where(*same), decided
 
 

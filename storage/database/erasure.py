@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,16 @@ from storage.database import audit, camera_views, encoding, tracklets
 from storage.database.accountability import audit_crops, search_examples, searches
 from storage.database.accountability import decisions as decision_rows
 from storage.database.decisions import stands
+from storage.database.schema import (
+    alerts,
+    embeddings,
+    erased_tracks,
+    metadata,
+    sources,
+    watch_examples,
+    watches,
+)
 from storage.database.schema import camera_views as view_rows
-from storage.database.schema import embeddings, erased_tracks, metadata, sources
 from storage.database.schema import tracklets as tracklet_rows
 from storage.database.tracklets import chunks
 
@@ -30,6 +38,8 @@ class Scope:
             of their pictures, show that person.
         uploads: Those examples.
         left_empty: Those of the searches that keep no example.
+        watch_pictures: Watch examples that are pictures, of the watches with one of the tracklets as another.
+        empty_watches: Those of the watches that keep no example.
         spans: Camera, start and end of each tracklet: the camera's last frame may be of that time.
     """
 
@@ -37,6 +47,8 @@ class Scope:
     searches: tuple[int, ...]
     uploads: tuple[int, ...]
     left_empty: tuple[int, ...]
+    watch_pictures: tuple[int, ...]
+    empty_watches: tuple[int, ...]
     spans: tuple[_Span, ...]
 
 
@@ -48,34 +60,49 @@ def scope(connection: sa.Connection, ids: Iterable[int], also_searches: Iterable
         rows = connection.execute(sa.select(*columns).where(tracklet_rows.c.id.in_(some)))
         spans |= {row[0]: (row[1], row[2], row[3]) for row in rows}
     concerned = _searches_for(connection, spans, also_searches)
-    uploads, kept = [], set()
-    for some in chunks(concerned):
-        wanted = sa.select(search_examples.c.search_id, search_examples.c.id, search_examples.c.tracklet_id)
-        for row in connection.execute(wanted.where(search_examples.c.search_id.in_(some))):
-            if row.tracklet_id is None:
-                uploads.append(row.id)
-            elif row.tracklet_id not in spans:
-                kept.add(row.search_id)
+    watched = _with_example(connection, watch_examples.c.watch_id, spans)
     return Scope(
         tuple(sorted(spans)),
         tuple(sorted(concerned)),
-        tuple(sorted(uploads)),
-        tuple(sorted(concerned - kept)),
+        *_pictures_and_left_empty(connection, search_examples.c.search_id, concerned, spans),
+        *_pictures_and_left_empty(connection, watch_examples.c.watch_id, watched, spans),
         tuple(spans[number] for number in sorted(spans)),
     )
 
 
 def _searches_for(connection: sa.Connection, ids: Collection[int], also_searches: Iterable[int]) -> set[int]:
     """Searches with one of the tracklets as an example or decided to be the same, and those named."""
-    found: set[int] = set()
+    found = _with_example(connection, search_examples.c.search_id, ids)
     for some in chunks(also_searches):
         found.update(connection.scalars(sa.select(searches.c.id).where(searches.c.id.in_(some))))
     for some in chunks(ids):
-        shown = search_examples.c.tracklet_id.in_(some)
-        found.update(connection.scalars(sa.select(search_examples.c.search_id).where(shown)))
         same = (decision_rows.c.tracklet_id.in_(some), decision_rows.c.verdict == "same", stands())
         found.update(connection.scalars(sa.select(decision_rows.c.search_id).where(*same)))
     return found
+
+
+def _with_example(connection: sa.Connection, owner: sa.Column[Any], ids: Iterable[int]) -> set[int]:
+    """Searches or watches, whose examples `owner` tells apart, with one of the tracklets as an example."""
+    found: set[int] = set()
+    for some in chunks(ids):
+        shown = owner.table.c.tracklet_id.in_(some)
+        found.update(connection.scalars(sa.select(owner).where(shown)))
+    return found
+
+
+def _pictures_and_left_empty(
+    connection: sa.Connection, owner: sa.Column[Any], concerned: set[int], ids: Collection[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of searches or watches for a person: the examples that are no tracklets, and which keep no example."""
+    examples, given, kept = owner.table.c, [], set()
+    for some in chunks(concerned):
+        wanted = sa.select(owner.label("owner"), examples.id, examples.tracklet_id)
+        for row in connection.execute(wanted.where(owner.in_(some))):
+            if row.tracklet_id is None:
+                given.append(row.id)
+            elif row.tracklet_id not in ids:
+                kept.add(row.owner)
+    return tuple(sorted(given)), tuple(sorted(concerned - kept))
 
 
 def counts(connection: sa.Connection, scope: Scope) -> dict[str, int]:
@@ -85,14 +112,16 @@ def counts(connection: sa.Connection, scope: Scope) -> dict[str, int]:
         found[table.name] = _count(connection, table, table.c.tracklet_id, scope.ids)
     found["search_examples"] += len(scope.uploads)
     found["searches"] = len(scope.left_empty)
-    found["audit_crops"] = len(set(_audit_crops(connection, scope, audit_crops.c.id)))
+    found["watch_examples"] += len(scope.watch_pictures)
+    found["watches"] = len(scope.empty_watches)
     found["camera_frames"] = len(_frames(connection, scope))
-    decided: set[int] = set()
-    for column, numbers in (("tracklet_id", scope.ids), ("search_id", scope.left_empty)):
-        for some in chunks(numbers):
-            wanted = decision_rows.c[column].in_(some)
-            decided.update(connection.scalars(sa.select(decision_rows.c.id).where(wanted)))
-    found["decisions"] = len(decided)
+    for table, other, numbers in (
+        (audit_crops, "search_id", scope.searches),
+        (decision_rows, "search_id", scope.left_empty),
+        (alerts, "watch_id", scope.empty_watches),
+    ):
+        concerned = {"tracklet_id": scope.ids, other: numbers}
+        found[table.name] = len(set(_of_either(connection, table.c.id, concerned)))
     return found
 
 
@@ -109,6 +138,15 @@ def _count(connection: sa.Connection, table: sa.Table, column: sa.Column[Any], i
     return number
 
 
+def _of_either(
+    connection: sa.Connection, wanted: sa.Column[Any], concerned: Mapping[str, Iterable[int]]
+) -> Iterator[Any]:
+    """A column of the rows that have one of the ids in one of the columns; perhaps twice."""
+    for name, ids in concerned.items():
+        for some in chunks(ids):
+            yield from connection.scalars(sa.select(wanted).where(wanted.table.c[name].in_(some)))
+
+
 def pictures(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, bytes]]:
     """Every JPEG file in the tables that an erasure deletes, and what to call it."""
     for some in chunks(scope.uploads):
@@ -118,7 +156,11 @@ def pictures(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, byt
             for length in encoding.unpack_ints(row.crop_lengths or b"").tolist():
                 yield f"a picture of search {row.search_id}", row.crops[first : first + length]
                 first += length
-    for jpeg in _audit_crops(connection, scope, audit_crops.c.crop):
+    for some in chunks(scope.watch_pictures):
+        for row in connection.execute(sa.select(watch_examples).where(watch_examples.c.id.in_(some))):
+            yield f"a picture of watch {row.watch_id}", row.crop
+    shown = {"tracklet_id": scope.ids, "search_id": scope.searches}
+    for jpeg in _of_either(connection, audit_crops.c.crop, shown):
         yield "a picture of the audit trail", jpeg
     for camera, jpeg in _frames(connection, scope).items():
         yield f"the last frame of camera {camera}", jpeg
@@ -132,12 +174,6 @@ def uploaded_vectors(connection: sa.Connection, scope: Scope) -> Iterator[tuple[
         for row in connection.execute(sa.select(*columns).where(*embedded)):
             if row[2] is not None:
                 yield row[0], row[1], row[2]
-
-
-def _audit_crops(connection: sa.Connection, scope: Scope, column: sa.Column[Any]) -> Iterator[Any]:
-    for name, ids in (("tracklet_id", scope.ids), ("search_id", scope.searches)):
-        for some in chunks(ids):
-            yield from connection.scalars(sa.select(column).where(audit_crops.c[name].in_(some)))
 
 
 def _frames(connection: sa.Connection, scope: Scope) -> dict[str, bytes]:
@@ -165,10 +201,14 @@ def delete(connection: sa.Connection, scope: Scope) -> None:
     audit.erase_crops(connection, scope.ids, scope.searches)
     for camera, start, end in scope.spans:
         camera_views.forget_frames(connection, camera, start, end)
-    for some in chunks(scope.uploads):
-        connection.execute(sa.delete(search_examples).where(search_examples.c.id.in_(some)))
-    for some in chunks(scope.left_empty):
-        connection.execute(sa.delete(searches).where(searches.c.id.in_(some)))
+    for table, ids in (
+        (search_examples, scope.uploads),
+        (searches, scope.left_empty),
+        (watch_examples, scope.watch_pictures),
+        (watches, scope.empty_watches),
+    ):
+        for some in chunks(ids):
+            connection.execute(sa.delete(table).where(table.c.id.in_(some)))
     tracklets.delete(connection, scope.ids)
 
 
@@ -190,9 +230,12 @@ def remains(connection: sa.Connection, scope: Scope) -> list[str]:
         (searches, searches.c.id, scope.left_empty),
         (search_examples, search_examples.c.id, scope.uploads),
         (audit_crops, audit_crops.c.search_id, scope.searches),
+        (watches, watches.c.id, scope.empty_watches),
+        (watch_examples, watch_examples.c.id, scope.watch_pictures),
     ]
     gone += [(table, table.c.tracklet_id, scope.ids) for table in _referring()]
-    gone += [(t, t.c.search_id, scope.left_empty) for t in metadata.sorted_tables if "search_id" in t.c]
+    for name, empty in (("search_id", scope.left_empty), ("watch_id", scope.empty_watches)):
+        gone += [(table, table.c[name], empty) for table in metadata.sorted_tables if name in table.c]
     found = []
     for table, column, ids in gone:
         number = _count(connection, table, column, ids)

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from storage.database.accountability import cases, decisions, search_examples, searches
 from storage.database.cases import held_tracklets
-from storage.database.decisions import stands
 from storage.database.tracklets import chunks
 from storage.errors import HeldByCase
 
@@ -45,7 +44,7 @@ def _names(connection: sa.Connection, ids: Iterable[int]) -> set[str]:
     for some in chunks(ids):
         shown = (cases.c.held, search_examples.c.tracklet_id.in_(some))
         found.update(connection.scalars(sa.select(cases.c.name).select_from(examples).where(*shown)))
-        same = (cases.c.held, decisions.c.tracklet_id.in_(some), decisions.c.verdict == "same", stands())
+        same = (cases.c.held, decisions.c.tracklet_id.in_(some), decisions.c.verdict == "same")
         found.update(connection.scalars(sa.select(cases.c.name).select_from(decided).where(*same)))
     return found
 

@@ -41,12 +41,29 @@ def begin(connection: sa.Connection, values: Mapping[str, Any]) -> dict[str, Any
     return dict(connection.execute(_SESSION.where(user_sessions.c.id == number)).one()._mapping)
 
 
-def find(connection: sa.Connection, token_hash: str, rotated_after: float) -> dict[str, Any] | None:
-    """The fields of the session with this token, or whose last token it was if that is only just so."""
-    just_now = sa.and_(user_sessions.c.previous_hash == token_hash, user_sessions.c.rotated > rotated_after)
-    mine = sa.or_(user_sessions.c.token_hash == token_hash, just_now)
-    row = connection.execute(_SESSION.where(mine)).first()
+def find(connection: sa.Connection, token_hash: str, now: float) -> dict[str, Any] | None:
+    """The fields of the session with this token, or whose token before it is while that one is good.
+
+    Also "is_first_use": whether a rotation gave the token and `arrived` has not been told of it.
+    """
+    current = user_sessions.c.token_hash == token_hash
+    lasts = sa.or_(user_sessions.c.previous_until.is_(None), user_sessions.c.previous_until > now)
+    before = sa.and_(user_sessions.c.previous_hash == token_hash, lasts)
+    statement = _SESSION.add_columns(sa.and_(current, _is_unused()).label("is_first_use"))
+    row = connection.execute(statement.where(sa.or_(current, before))).first()
     return None if row is None else dict(row._mapping)
+
+
+def arrived(connection: sa.Connection, token_hash: str, grace_s: float) -> None:
+    """Notes that a token was shown: the one before it is good only for a moment after the rotation."""
+    mine = (user_sessions.c.token_hash == token_hash, _is_unused())
+    until = user_sessions.c.rotated + grace_s
+    connection.execute(sa.update(user_sessions).where(*mine).values(previous_until=until))
+
+
+def _is_unused() -> sa.ColumnElement[bool]:
+    """That nobody has shown the token that the last rotation gave."""
+    return sa.and_(user_sessions.c.previous_hash.is_not(None), user_sessions.c.previous_until.is_(None))
 
 
 def saw(connection: sa.Connection, session_id: int, now: float) -> None:
@@ -54,10 +71,20 @@ def saw(connection: sa.Connection, session_id: int, now: float) -> None:
     connection.execute(sa.update(user_sessions).where(user_sessions.c.id == session_id).values(last_seen=now))
 
 
-def rotate(connection: sa.Connection, session_id: int, old_hash: str, new_hash: str, now: float) -> bool:
-    """Gives a session another token, if `old_hash` is still the one it has."""
-    mine = (user_sessions.c.id == session_id, user_sessions.c.token_hash == old_hash)
-    values = {"token_hash": new_hash, "previous_hash": old_hash, "rotated": now}
+def rotate(
+    connection: sa.Connection, session_id: int, old_hash: str, new_hash: str, now: float, lost_before: float
+) -> bool:
+    """Gives a session another token, if `old_hash` is the one it has, or had before one that was lost.
+
+    Args:
+        lost_before: A token given before this time that nobody has shown did not arrive.
+    """
+    has = user_sessions.c.token_hash == old_hash
+    lost = sa.and_(
+        user_sessions.c.previous_hash == old_hash, _is_unused(), user_sessions.c.rotated < lost_before
+    )
+    mine = (user_sessions.c.id == session_id, sa.or_(has, lost))
+    values = {"token_hash": new_hash, "previous_hash": old_hash, "previous_until": None, "rotated": now}
     return connection.execute(sa.update(user_sessions).where(*mine).values(**values)).rowcount == 1
 
 

@@ -323,6 +323,33 @@ def test_a_token_is_good_for_a_moment_after_its_rotation(gallery: Gallery) -> No
     assert is_in(gallery, "second", 1201.0)
 
 
+def test_an_answer_that_is_lost_logs_nobody_out(gallery: Gallery) -> None:
+    """The browser never got the new token, and shows the old one until a rotation's answer arrives."""
+    session = begun(gallery, gallery.accounts.add_user("anna", "viewer"), "first")
+    rotate = gallery.accounts.rotate_session
+    assert rotate(session.id, digest("first"), digest("lost"), 1100.0)
+    assert is_in(gallery, "first", 1900.0)
+    assert rotate(session.id, digest("first"), digest("lost again"), 2000.0)
+    assert is_in(gallery, "first", 2900.0)
+    assert not is_in(gallery, "lost", 2900.0)
+    assert rotate(session.id, digest("first"), digest("second"), 3000.0)
+    assert is_in(gallery, "second", 3600.0)
+    assert not is_in(gallery, "first", 3600.0)
+    assert rotate(session.id, digest("second"), digest("third"), 3700.0)
+    assert is_in(gallery, "second", 4000.0)
+
+
+def test_a_token_that_was_shown_at_once_ends_the_one_before(gallery: Gallery) -> None:
+    """Who took the old one from somewhere cannot wait until its owner makes a pause."""
+    session = begun(gallery, gallery.accounts.add_user("anna", "viewer"), "first")
+    assert gallery.accounts.rotate_session(session.id, digest("first"), digest("second"), 1100.0)
+    assert is_in(gallery, "second", 1100.5)
+    assert is_in(gallery, "first", 1109.5)
+    assert not is_in(gallery, "first", 1110.0)
+    assert not gallery.accounts.rotate_session(session.id, digest("first"), digest("third"), 2000.0)
+    assert is_in(gallery, "second", 2000.0)
+
+
 def test_of_two_rotations_at_once_one_wins(gallery: Gallery) -> None:
     session = begun(gallery, gallery.accounts.add_user("anna", "viewer"), "first")
     start, won = threading.Barrier(4), []
@@ -426,27 +453,81 @@ def test_a_token_has_at_most_its_users_role(gallery: Gallery) -> None:
 # Failed log-ins
 
 
-def test_failed_log_ins_are_counted_and_forgotten(gallery: Gallery) -> None:
+ANNA = {"user:anna": (2, 60.0)}
+FROM = {"address:192.0.2.7": (4, 600.0)}
+
+
+def test_each_failure_beyond_some_doubles_the_wait(gallery: Gallery) -> None:
+    tries = gallery.accounts.try_log_in
+    now, waited = 1000.0, []
+    assert [tries(ANNA, now), tries(ANNA, now)] == [0.0, 0.0]
+    for _ in range(9):
+        waited.append(tries(ANNA, now))
+        assert tries(ANNA, now + waited[-1] / 2) == waited[-1] / 2  # asking too early counts nothing
+        now += waited[-1]
+        assert tries(ANNA, now) == 0.0
+    assert waited == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert tries({"user:bob": (2, 60.0)}, now) == 0.0
+
+
+def test_who_waits_for_one_reason_is_not_counted_for_another(gallery: Gallery) -> None:
+    tries = gallery.accounts.try_log_in
+    for _ in range(4):
+        assert tries(FROM, 1000.0) == 0.0
+    for _ in range(2):
+        assert tries(ANNA, 1000.5) == 0.0
+    assert tries(ANNA | FROM, 1000.75) == 0.75  # the longest: anna's, not the address's 0.25
+    assert tries(ANNA | FROM, 1001.25) == 0.25
+    assert tries(FROM, 1001.25) == 0.0
+    assert tries(ANNA | FROM, 1003.25) == 0.0
+    assert (tries(ANNA, 1003.25), tries(FROM, 1003.25)) == (2.0, 4.0)
+    assert tries({}, 1003.25) == 0.0
+
+
+def test_of_guesses_at_once_no_more_are_let_in_than_one_after_the_other(gallery: Gallery) -> None:
+    start, found = threading.Barrier(8), []
+
+    def guess() -> None:
+        start.wait()
+        found.append(gallery.accounts.try_log_in(ANNA, 1000.0))
+
+    threads = [threading.Thread(target=guess) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [0.0] * 2 + [1.0] * 6
+
+
+def test_a_log_in_that_succeeds_clears_the_name_and_takes_one_back_from_the_address(gallery: Gallery) -> None:
     accounts = gallery.accounts
-    assert accounts.failures("anna") == (0, 0.0)
-    for now in (1000.0, 1001.0, 1005.5):
-        accounts.note_failure("anna", now)
-    accounts.note_failure("192.0.2.7", 1002.0)
-    assert accounts.failures("anna") == (3, 1005.5)
-    assert accounts.failures("192.0.2.7") == (1, 1002.0)
-    accounts.clear_failures("anna")
-    accounts.clear_failures("anna")
-    assert accounts.failures("anna") == (0, 0.0)
-    accounts.note_failure("bob", 1002.0 + 86401.0)
-    assert accounts.failures("192.0.2.7") == (0, 0.0)
+    for _ in range(2):
+        assert accounts.try_log_in(ANNA | FROM, 1000.0) == 0.0
+    assert accounts.try_log_in(FROM, 1000.0) == 0.0
+    accounts.log_in_succeeded(ANNA, FROM)
     assert count(gallery, "login_failures") == 1
+    assert [accounts.try_log_in(ANNA, 1000.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+    assert [accounts.try_log_in(FROM, 1000.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+    for _ in range(9):
+        accounts.log_in_succeeded([], ["nobody", *FROM])
+    accounts.log_in_succeeded(ANNA, [])
+    assert count(gallery, "login_failures") == 0
+
+
+def test_failed_log_ins_are_forgotten_after_a_day_without_a_try(gallery: Gallery) -> None:
+    for now in (1000.0, 1000.0, 80_000.0):
+        assert gallery.accounts.try_log_in({"user:anna": (2, 1e9)}, now) == 0.0
+    assert gallery.accounts.try_log_in(FROM, 100_000.0) == 0.0
+    assert gallery.accounts.try_log_in({"user:anna": (1, 1e9)}, 80_001.0) == 3.0
+    assert [gallery.accounts.try_log_in(ANNA, 80_001.0 + 86_400.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+    assert count(gallery, "login_failures") == 2
 
 
 def test_what_was_typed_as_a_name_may_be_anything(gallery: Gallery) -> None:
     for typed in ("\0", "\ud800", "x" * 10_000_000, "'; DROP TABLE users; --", ""):
-        gallery.accounts.note_failure(typed, 1000.0)
-        gallery.accounts.note_failure(typed, 1001.0)
-        assert gallery.accounts.failures(typed) == (2, 1001.0)
+        assert [gallery.accounts.try_log_in({typed: (1, 9.0)}, 1000.0) for _ in range(2)] == [0.0, 1.0]
+        gallery.accounts.log_in_succeeded([typed], [typed])
+    assert count(gallery, "login_failures") == 0
 
 
 def test_reading_accounts_needs_no_writing(place: Place) -> None:

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.audit_records import AuditCrop, AuditEntry
+from storage.case_records import NewExample
 from storage.database import audit as statements
 from storage.errors import GalleryDamaged, GalleryReadOnly
-from storage.gallery import Gallery
-from tests.storage.making import JPEG, Place
+from storage.gallery import EVERYTHING, Gallery
+from tests.storage.making import JPEG, Place, fill
 
 Start = Callable[[str], "Popen[str]"]
 PICTURES = [JPEG % (number, 1) for number in range(4)]
@@ -30,6 +31,8 @@ def digest(text: str | bytes) -> str:
 
 def filled(gallery: Gallery, number: int = 6) -> list[AuditEntry]:
     """Entries 1 to `number`; the second has pictures."""
+    assert fill(gallery, 7)[-1] == 7
+    assert searched(gallery) == 1
     return [
         gallery.audit.append(
             "anna",
@@ -40,6 +43,12 @@ def filled(gallery: Gallery, number: int = 6) -> list[AuditEntry]:
         )
         for place in range(number)
     ]
+
+
+def searched(gallery: Gallery, *tracklets: int) -> int:
+    """Id of a new search, with an uploaded picture and these as examples."""
+    examples = [NewExample(crops=(PICTURES[3],)), *map(NewExample, tracklets)]
+    return gallery.cases.add_search("anna", examples, EVERYTHING, 0.5, "x").id
 
 
 def forced(gallery: Gallery, *texts: str, **values: Any) -> None:
@@ -67,14 +76,15 @@ def test_an_entry_comes_back_as_appended(gallery: Gallery) -> None:
     assert gallery.audit.entries() == []
     genesis = digest(gallery.uuid)
     assert gallery.audit.head() == (0, genesis)
+    shown, search = fill(gallery, 5)[-1], searched(gallery)
     first = gallery.audit.append(
         "zo\u00eb",
         "search",
-        {"reason": "lost child", "search_id": 41},
+        {"reason": "lost child", "search_id": search},
         user_id=3,
         origin="192.0.2.7",
         via="session",
-        crops=[AuditCrop(PICTURES[0], 5), AuditCrop(PICTURES[1])],
+        crops=[AuditCrop(PICTURES[0], shown), AuditCrop(PICTURES[1])],
         now=1000.25,
     )
     assert first == AuditEntry(
@@ -85,7 +95,7 @@ def test_an_entry_comes_back_as_appended(gallery: Gallery) -> None:
         origin="192.0.2.7",
         via="session",
         action="search",
-        subject={"reason": "lost child", "search_id": 41},
+        subject={"reason": "lost child", "search_id": search},
         crops=(digest(PICTURES[0]), digest(PICTURES[1])),
         previous=genesis,
         hash=first.hash,
@@ -97,7 +107,7 @@ def test_an_entry_comes_back_as_appended(gallery: Gallery) -> None:
     assert gallery.audit.head() == (2, second.hash)
     with gallery._database.reading() as connection:
         rows = connection.execute(sa.text("SELECT tracklet_id, search_id FROM audit_crops ORDER BY id")).all()
-        assert [tuple(row) for row in rows] == [(5, 41), (None, 41)]
+        assert [tuple(row) for row in rows] == [(shown, search), (None, search)]
 
 
 def test_the_hash_is_as_it_is_written_down(gallery: Gallery) -> None:
@@ -490,9 +500,11 @@ def test_pictures_are_read_by_their_place(gallery: Gallery) -> None:
 
 
 def test_pictures_can_be_erased_and_the_trail_stays_whole(gallery: Gallery) -> None:
+    ids = fill(gallery, 3)
+    searches = [searched(gallery) for _ in ids]
     for place in range(3):
-        crops = [AuditCrop(PICTURES[place], place), AuditCrop(PICTURES[3], None)]
-        gallery.audit.append("anna", "search", {"search_id": 10 + place}, crops=crops)
+        crops = [AuditCrop(PICTURES[place], ids[place]), AuditCrop(PICTURES[3], None)]
+        gallery.audit.append("anna", "search", {"search_id": searches[place]}, crops=crops)
 
     def erase(tracklets: list[int], searches: list[int]) -> int:
         with gallery._database.writing() as connection:
@@ -500,24 +512,44 @@ def test_pictures_can_be_erased_and_the_trail_stays_whole(gallery: Gallery) -> N
 
     assert erase([], []) == 0
     assert erase([99], [99]) == 0
-    assert erase([0, 5], []) == 1
+    assert erase([ids[0], 5], []) == 1
     assert [gallery.audit.crop(1, number) for number in range(2)] == [None, PICTURES[3]]
-    assert erase([], [11]) == 2
+    assert erase([], [searches[1]]) == 2
     found = gallery.audit.verify()
     assert (found.problems, found.erased_crops) == ([], 3)
     assert gallery.audit.crop(3, 0) == PICTURES[2]
     assert [len(entry.crops) for entry in gallery.audit.entries()] == [2, 2, 2]
-    assert erase(list(range(2000)), [12, *range(1000, 3000)]) == 2
+    assert erase(list(range(2000)), [searches[2], *range(1000, 3000)]) == 2
     assert gallery.audit.verify().erased_crops == 5
 
 
 def test_one_picture_twice_in_an_entry(gallery: Gallery) -> None:
-    gallery.audit.append("anna", "search", {}, crops=[AuditCrop(PICTURES[0], 1), AuditCrop(PICTURES[0], 2)])
+    first, second = fill(gallery, 2)
+    crops = [AuditCrop(PICTURES[0], first), AuditCrop(PICTURES[0], second)]
+    gallery.audit.append("anna", "search", {}, crops=crops)
     assert gallery.audit.verify().erased_crops == 0
     with gallery._database.writing() as connection:
-        assert statements.erase_crops(connection, [1], []) == 1
+        assert statements.erase_crops(connection, [first], []) == 1
     found = gallery.audit.verify()
     assert (found.ok, found.erased_crops) == (True, 1)
+
+
+def test_a_picture_that_was_erased_meanwhile_does_not_come_back(gallery: Gallery) -> None:
+    """It was read before the erasure, and its entry is written after it."""
+    erased, kept = fill(gallery, 2)
+    both, lost = searched(gallery, erased, kept), searched(gallery, erased)
+    crops = [AuditCrop(PICTURES[0], erased), AuditCrop(PICTURES[1], kept), AuditCrop(PICTURES[3])]
+    done = gallery.erase([erased], actor="root", reason="asked for")
+    for subject, left in (
+        ({}, [None, PICTURES[1], PICTURES[3]]),
+        ({"search_id": lost}, [None, None, None]),
+        ({"search_id": both}, [None, PICTURES[1], None]),  # its upload was erased, the search was not
+    ):
+        assert gallery.check_erased(done) == []
+        entry = gallery.audit.append("anna", "search", subject, crops=crops)
+        assert entry.crops == tuple(digest(crop.jpeg) for crop in crops)
+        assert [gallery.audit.crop(entry.seq, number) for number in range(3)] == left
+    assert gallery.audit.verify().erased_crops == 6
 
 
 def test_reading_the_trail_needs_no_writing(place: Place) -> None:

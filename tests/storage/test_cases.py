@@ -15,6 +15,7 @@ from storage.errors import (
     CaseNotFound,
     GalleryReadOnly,
     GenerationNotFound,
+    HeldByCase,
     SearchNotFound,
     TrackletNotFound,
 )
@@ -315,11 +316,9 @@ def test_what_a_legal_hold_keeps(gallery: Gallery) -> None:
     gallery.cases.decide(made.id, ids[3], "different", "bo")
     assert gallery.cases.held_tracklets() == set()
     gallery.cases.update_case(case.id, held=True)
-    assert gallery.cases.held_tracklets() == {ids[0], ids[1]}
+    assert gallery.cases.held_tracklets() == {ids[0], ids[1], ids[3]}
     assert gallery.cases.held_tracklets([ids[1], ids[2], 999]) == {ids[1]}
     assert gallery.cases.held_tracklets([]) == set()
-    gallery.cases.undo(made.id, ids[3], "ada")
-    assert gallery.cases.held_tracklets() == {ids[0], ids[1], ids[3]}
     with pytest.raises(CaseHeld, match="nothing of it is deleted"):
         gallery.cases.remove_search(made.id)
     with pytest.raises(CaseHeld, match="nothing of it is moved"):
@@ -329,6 +328,26 @@ def test_what_a_legal_hold_keeps(gallery: Gallery) -> None:
     assert gallery.cases.held_tracklets() == {ids[0], ids[1], ids[3], ids[4], ids[5]}
     gallery.cases.update_case(case.id, held=False)
     assert gallery.cases.held_tracklets() == set()
+
+
+def test_no_decision_lifts_a_legal_hold(gallery: Gallery) -> None:
+    """Else whoever may decide could let evidence go, one undone "same" at a time."""
+    undone, overruled, decided = ids = fill(gallery, 3)
+    case = gallery.cases.add_case("Robbery", "", "ada")
+    made = search(gallery, case_id=case.id)
+    for number in ids:
+        gallery.cases.decide(made.id, number, "same", "ada")
+    gallery.cases.update_case(case.id, held=True)
+    gallery.cases.undo(made.id, undone, "bo")
+    gallery.cases.decide(made.id, overruled, "different", "bo")
+    assert [each.tracklet_id for each in gallery.cases.search(made.id).decisions] == [decided, overruled]
+    assert gallery.cases.held_tracklets() == set(ids)
+    assert gallery.delete_tracklets(ids) == 0
+    for number in ids:
+        with pytest.raises(HeldByCase, match=f"tracklet {number} .*'Robbery'"):
+            gallery.erase([number], actor="root", reason="asked for")
+    gallery.cases.update_case(case.id, held=False)
+    assert gallery.delete_tracklets(ids) == 3
 
 
 def test_reading_cases_needs_no_writing(place: Place) -> None:

@@ -91,6 +91,27 @@ def test_the_sweep_removes_what_dead_processes_left(gallery: Gallery) -> None:
     assert [len(gallery.crops(number)) for number in ids] == [3, 3, 3]
 
 
+def test_the_sweep_removes_half_made_exports_and_clips(gallery: Gallery) -> None:
+    dead, alive = gallery.work_folder / "tmpdead", gallery.work_folder / "tmpalive"
+    loose, boxes = gallery.work_folder / "tmploose", gallery.work_folder / "000001.boxes"
+    for folder in (dead, alive):
+        (folder / "pictures").mkdir(parents=True)
+        (folder / "pictures" / "1.jpg").write_bytes(b"picture")
+        (folder / "case.zip").write_bytes(b"half")
+    for file in (loose, boxes):
+        file.write_bytes(b"left")
+    everything = [dead, *dead.rglob("*"), alive, *alive.rglob("*"), loose, boxes]
+    for each in everything:
+        os.utime(each, (1000.0, 1000.0))
+    written = alive / "case.zip"  # an export of hours: only this file grows
+    os.utime(written, (9000.0, 9000.0))
+    assert gallery.sweep(now=9000.0 + 3600.0)["files_removed"] == 3
+    assert sorted(gallery.work_folder.iterdir()) == [boxes, alive]
+    assert written.exists()
+    assert gallery.sweep(now=9001.0 + 3600.0)["files_removed"] == 2
+    assert list(gallery.work_folder.iterdir()) == [boxes]
+
+
 def test_missing_and_short_crops_are_reported(gallery: Gallery) -> None:
     ids = fill(gallery, 3)
     crops = gallery.tracklet(ids[0]).thumbnail.with_suffix(".mjpeg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,13 @@ def everywhere(gallery: Gallery) -> dict[str, Any]:
     gallery.add_embeddings(more, ids, random_vectors(8, dimension=8))
     watch = gallery.watching.add_watch(NewWatch("someone", 0.5, tracklets=(erased, other)))
     cursor, _, _ = gallery.watching.unmatched_embeddings(10)
-    gallery.watching.record_alerts(cursor, [(watch, erased, 0.9), (watch, other, 0.8)], 1.0)
+    wanted = gallery.watching.add_watch(
+        NewWatch("wanted", 0.5, tracklets=(erased,), crops=(jpeg(9301), jpeg(9302)))
+    )
+    both = gallery.watching.add_watch(NewWatch("both", 0.5, (erased, same), (jpeg(9303),)))
+    gallery.watching.add_watch(NewWatch("another", 0.5, crops=(jpeg(9304),)))
+    matches = [(watch, erased, 0.9), (watch, other, 0.8), (wanted, other, 0.7), (both, same, 0.7)]
+    gallery.watching.record_alerts(cursor, matches, 1.0)
     upload = NewExample(description={"file": "a.jpg"}, crops=(jpeg(9001), jpeg(9002)), vector=wide(9001))
     searches = {
         "of it": gallery.cases.add_search("anna", [NewExample(erased)], EVERYTHING, 0.5, "x").id,
@@ -79,7 +86,7 @@ def everywhere(gallery: Gallery) -> dict[str, Any]:
     gallery.set_camera_view("door", "recorded", "", jpeg(9201), record.start + 0.2, 2000.0)
     gallery.set_camera_view("yard", "recorded", "", jpeg(9202), record.start + 0.2, 2000.0)
     gallery.search(wide(2)[None], WIDE, 3)
-    return {"ids": ids, "erased": erased, "other": other, "searches": searches}
+    return {"ids": ids, "erased": erased, "same": same, "other": other, "searches": searches}
 
 
 def test_all_that_shows_the_person_is_gone_and_nothing_else(place: Place) -> None:
@@ -93,8 +100,9 @@ def test_all_that_shows_the_person_is_gone_and_nothing_else(place: Place) -> Non
             "tracklets": 1,
             "trajectories": 1,
             "embeddings": 2,
-            "watch_examples": 1,
-            "alerts": 1,
+            "watch_examples": 6,
+            "watches": 1,
+            "alerts": 2,
             "search_examples": 3,
             "searches": 2,
             "decisions": 3,
@@ -118,7 +126,15 @@ def test_all_that_shows_the_person_is_gone_and_nothing_else(place: Place) -> Non
         assert [gallery.audit.crop(seq, 0) for seq in (1, 2, 3)] == [None, None, jpeg(9103)]
         assert gallery.camera_frame("door") is None
         assert gallery.camera_frame("yard") == jpeg(9202)
-        assert [alert.record.id for alert in gallery.watching.alerts()] == [made["other"]]
+        watches = {watch.name: watch.examples for watch in gallery.watching.watches()}
+        assert {name: [e.tracklet_id for e in examples] for name, examples in watches.items()} == {
+            "someone": [made["other"]],
+            "both": [made["same"]],
+            "another": [None],
+        }
+        assert watches["another"][0].crop == jpeg(9304)
+        alerts = [(alert.watch, alert.record.id) for alert in gallery.watching.alerts()]
+        assert alerts == [("someone", made["other"]), ("both", made["same"])]
         (entry,) = gallery.audit.entries(action="erase")
         assert (entry.actor, entry.origin, entry.seq) == ("root", "10.0.0.1", done.entry)
         assert entry.subject["tracklets"] == [erased]
@@ -137,7 +153,7 @@ def test_before_the_erasure_every_needle_is_found_and_after_it_none(sqlite_place
     (sqlite_place.folder / "work" / "scratch").write_bytes(b"nothing of interest")
     with sqlite_place.open() as gallery:
         scope, needles = traces(gallery, made["erased"])
-        assert len({needle.whose for needle in needles}) == 6, sorted({n.whose for n in needles})
+        assert len({needle.whose for needle in needles}) == 8, sorted({n.whose for n in needles})
         files = [file for file in sqlite_place.folder.rglob("*") if file.is_file()]
         found = search_files(files, needles)
         missing = set(needles) - set().union(*found.values())
@@ -201,8 +217,13 @@ def test_the_check_finds_what_was_left(place: Place, monkeypatch: pytest.MonkeyP
                 ),
                 {"crop": crops[0], "id": erased},
             )
-        found = gallery.check_erased(done)
+        watch = gallery.watching.watches()[-1]  # as if it had been erased
+        scope = replace(done.scope, watch_pictures=(watch.examples[0].id,), empty_watches=(watch.id,))
+        found = gallery.check_erased(replace(done, scope=scope))
         assert "1 rows of the table audit_crops have a tracklet_id that was erased" in found
+        assert "1 rows of the table watches have a id that was erased" in found
+        assert "1 rows of the table watch_examples have a id that was erased" in found
+        assert "1 rows of the table watch_examples have a watch_id that was erased" in found
         if gallery.backend == "sqlite":
             assert any(line.startswith(f"{gallery.folder / 'gallery.db'}") for line in found)
 

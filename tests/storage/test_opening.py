@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,37 @@ def test_no_gallery_is_made_unasked(place: Place) -> None:
     with pytest.raises(GalleryNotFound):
         place.open(create=True, read_only=True)
     assert not list(place.folder.iterdir())
+
+
+def test_nobody_else_on_the_machine_reads_a_new_gallery(place: Place) -> None:
+    """It holds faces and password hashes."""
+    mask = os.umask(0)
+    try:
+        with place.create() as gallery:
+            fill(gallery, 1)
+        shut = {name: mode(place.folder / name) for name in ("", "media", "index", "work")}
+        assert shut == dict.fromkeys(shut, 0o700)
+        place.folder.chmod(0o750)
+        with place.create(), place.open():
+            assert mode(place.folder) == 0o750, "a gallery that exists stays as open as its owner made it"
+    finally:
+        os.umask(mask)
+
+
+def test_a_folder_that_was_there_keeps_its_mode_and_what_is_made_in_it_is_private(
+    sqlite_place: Place,
+) -> None:
+    sqlite_place.folder.mkdir()
+    sqlite_place.folder.chmod(0o755)
+    with sqlite_place.create() as gallery:
+        fill(gallery, 1)
+        assert mode(sqlite_place.folder) == 0o755
+        assert mode(sqlite_place.folder / "media") == 0o700
+        assert {mode(file) for file in sqlite_place.folder.glob("gallery.db*")} == {0o600}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_a_file_is_not_a_gallery(tmp_path: Path) -> None:

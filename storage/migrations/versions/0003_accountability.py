@@ -149,6 +149,7 @@ def _create_accounts() -> None:
         _number("user_id"),
         _short("token_hash", 64),
         _short("previous_hash", 64, nullable=True),
+        _seconds("previous_until", nullable=True),
         _seconds("rotated"),
         _short("csrf_token", 64),
         _seconds("created"),
