@@ -175,3 +175,17 @@ def _wait_for(condition: Any) -> None:
             return
         threading.Event().wait(0.02)
     raise AssertionError("it did not happen in 2 s")
+
+
+def test_the_thread_that_logs_outlives_an_error(
+    yard: CameraStatus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.state_log._POLL_S", 0.02)
+    caplog.set_level(logging.INFO, LOGGER)
+    status = RunStatus(0.0, [yard])
+    with StateLog(status) as log:
+        monkeypatch.setattr(log, "_failures", lambda *_: 1 / 0)
+        until(lambda: "changes of cameras cannot be told" in caplog.messages, 20, "the error")
+        status.paused = "disk full"
+        until(lambda: "run paused" in caplog.messages, 20, "the pause")
+        monkeypatch.undo()
