@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from pipeline.hooks import SourceProgress
-from pipeline.live.logs import LogHooks, RedactingFilter, json_handler, log_event, logging_to
+from pipeline.live.logs import LOGGER, LogHooks, RedactingFilter, json_handler, log_event, logging_to
 from pipeline.live.state_log import StateLog
 from pipeline.live.status import CameraStatus, RunStatus
+from tests.live.running import until
 
 SECRET = "rtsp://admin:p@ss:w0rd@10.0.0.3:554/live?token=abc"
 
