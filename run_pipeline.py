@@ -27,6 +27,7 @@ from models import weights as weight_files
 from pipeline import report
 from pipeline.arguments import parse_box, parse_filter, parse_sources, refuse_blanks, spread_values
 from pipeline.audit_commands import app as audit_app
+from pipeline.audit_commands import note, note_if_possible, note_search
 from pipeline.case_commands import app as case_app
 from pipeline.commands import adapt, store
 from pipeline.config import Config, load_config
@@ -42,6 +43,7 @@ from pipeline.video import VideoSourceError
 from pipeline.watch_commands import alerts
 from pipeline.watch_commands import app as watch_app
 from storage.gallery import Gallery
+from storage.records import readable
 from synthetic.commands import app as synthesize_app
 from training.commands import train
 from web.commands import serve
@@ -217,7 +219,7 @@ def query(
     boxes = [parse_box(text) for text in box or []]
     if boxes and tracklet is not None:
         raise ValueError("--box belongs to --image and --video; a tracklet is searched as it is stored")
-    with _hooks() as hooks, _open(gallery, database, settings) as opened:
+    with _hooks() as hooks, _open(gallery, database, settings, write=True) as opened:
         wanted = parse_filter(opened, camera, exclude_camera, from_, to)
         if tracklet is not None:
             asked = library.query_by_tracklet(opened, tracklet)
@@ -232,6 +234,7 @@ def query(
                 opened, video, at, boxes[0], library.load_embedder(opened, device), settings, hooks
             )
         answer = library.search(opened, asked, top_k, wanted)
+        note_search(opened, answer, page=html is not None)
         if html is not None:
             report.write_html(answer, html)
     if as_json:
@@ -302,6 +305,7 @@ def reindex(
     with _hooks() as hooks, _open(gallery, database, write=True) as opened:
         if rollback:
             current = opened.rollback_generation()
+            note(opened, "re-index rolled back", {"embedder": str(current.spec)})
             missing = opened.num_missing_embeddings(current.id)
             if missing:
                 hooks.on_note(
@@ -319,8 +323,10 @@ def reindex(
             model = build_embedder(settings.embedder)
             if model.fallback:
                 hooks.on_note(model.fallback)
+            note(opened, "re-index", {"embedder": str(model.spec)})
             summary = library.reindex(opened, model, settings.batch, hooks)
             result = summary.as_json()
+            note(opened, "re-index done", result)
             text = (
                 f"{summary.tracklets} tracklets, {summary.embedded} embedded now by {summary.embedder} in "
                 f"{summary.seconds:.1f} s, {summary.not_embeddable} could not be; {summary.sampled} sampled "
@@ -340,8 +346,10 @@ def export(
     database: DatabaseUrl = None,
 ) -> None:
     """Write tracklets to a file for other tools."""
-    with _open(gallery, database) as opened:
+    with _open(gallery, database, write=True) as opened:
         count = export_tracklets(opened, format_.value, out, camera)
+        told = {"format": format_.value, "camera": camera, "tracklets": count, "file": readable(out.name)}
+        note_if_possible(opened, "export", told)
     typer.echo(f"{count} tracklets written to {out}")
 
 

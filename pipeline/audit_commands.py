@@ -11,9 +11,10 @@ import typer
 from pipeline.watch_commands import DatabaseUrl, GalleryDir, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from storage.audit_records import AuditEntry
+    from pipeline.query import Answer
+    from storage.audit_records import AuditCrop, AuditEntry
     from storage.gallery import Gallery
 
 app = typer.Typer(help="The audit trail: who searched for whom, and did what else.", no_args_is_help=True)
@@ -88,9 +89,46 @@ def head_(gallery: GalleryDir, database: DatabaseUrl = None) -> None:
     typer.echo(f"{seq}:{hash}")
 
 
-def note(opened: Gallery, action: str, subject: Mapping[str, Any]) -> AuditEntry:
+def note(
+    opened: Gallery, action: str, subject: Mapping[str, Any], crops: Sequence[AuditCrop] = ()
+) -> AuditEntry:
     """Appends what a command did to the trail, under the name of the system's user."""
-    return opened.audit.append(action=action, subject=subject, **who())
+    return opened.audit.append(action=action, subject=subject, crops=crops, **who())
+
+
+def note_if_possible(
+    opened: Gallery, action: str, subject: Mapping[str, Any], crops: Sequence[AuditCrop] = ()
+) -> None:
+    """`note` for what only reads: a gallery that cannot be written is read all the same, and that is said."""
+    from storage.errors import GalleryReadOnly
+
+    try:
+        note(opened, action, subject, crops)
+    except GalleryReadOnly:
+        typer.echo(f"note: the gallery cannot be written: this {action} is not in the audit trail", err=True)
+
+
+def note_search(opened: Gallery, answer: Answer, *, page: bool) -> None:
+    """Notes for whom was searched, with a picture, before anybody sees the answer.
+
+    Files are named without their folders.
+
+    Args:
+        page: whether an HTML page is asked for.
+    """
+    from pipeline.report import filter_json
+    from storage.audit_records import AuditCrop
+    from storage.records import readable
+
+    asked = answer.query
+    told = dict(asked.description)
+    if asked.kind == "image":
+        told["images"] = [readable(Path(name).name) for name in told["images"]]
+    elif asked.kind == "video":
+        told["video"] = readable(Path(told["video"]).name)
+    subject = {"kind": asked.kind, **told, "filter": filter_json(answer.filter), "html": page}
+    crops = [AuditCrop(jpeg, told.get("tracklet")) for jpeg in asked.crops[len(asked.crops) // 2 :][:1]]
+    note_if_possible(opened, "search", subject, crops)
 
 
 class Who(TypedDict):

@@ -168,7 +168,9 @@ def _add_media(gallery: Gallery, case_file: CaseFile, bundle: _Bundle, hooks: Ho
             else:
                 files.examples[example.id] = _add_crops(bundle, f"example-{example.id}", example.crops)
         wanted |= dict.fromkeys(hit.record.id for hit in answered.hits if answered.is_kept(hit))
-    with tempfile.TemporaryDirectory(prefix="retrace-case-") as folder:
+    gallery.work_folder.mkdir(exist_ok=True)
+    # Beside what it is made of, and called so that a sweep finds what a killed process leaves.
+    with tempfile.TemporaryDirectory(prefix="tmp", dir=gallery.work_folder) as folder:
         for done, tracklet_id in enumerate(wanted):
             hooks.on_step("writing pictures and clips", done, len(wanted))
             files.crops[tracklet_id] = _add_crops(

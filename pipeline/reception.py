@@ -11,6 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
+import numpy as np
+
 from pipeline.crops import encode_jpeg
 from pipeline.file_formats import HEAD_BYTES, UnknownFormat, sniff
 from pipeline.sandbox import ChildFailed, unpack
@@ -27,6 +30,7 @@ class Reception:
         folder: is empty; what is to stay is moved out of it.
         claimed_size: the length that the sender announced, if any.
         turn: is entered while the file is decoded.
+        take_room: told of bytes before they are written; raises when there is no room for them.
     """
 
     def __init__(
@@ -36,12 +40,14 @@ class Reception:
         claimed_size: int | None,
         limits: UploadLimits,
         turn: Callable[[], AbstractContextManager[None]],
+        take_room: Callable[[int], None],
     ) -> None:
         self._folder = folder
         self._owner = owner
         self._claimed = claimed_size
         self._limits = limits
         self._turn = turn
+        self._take_room = take_room
         self._head = b""
         self._size = 0
         self._kind: Kind | None = None
@@ -50,7 +56,8 @@ class Reception:
         """Take the next bytes.
 
         Raises:
-            UploadRefused: by now it is too large, or of no kind that is taken.
+            UploadRefused: by now it is too large, or of no kind that is taken, or its owner has too much.
+            UploadsBusy: the room for uploads is used up.
         """
         self._size += len(chunk)
         self._head += chunk[: HEAD_BYTES - len(self._head)]
@@ -59,6 +66,7 @@ class Reception:
         most = self._limits.picture_bytes if self._kind == "picture" else self._limits.clip_bytes
         if self._size > most:
             raise too_large(self._kind, self._limits)
+        self._take_room(len(chunk))
         with _private(self._folder / "original") as file:
             file.write(chunk)
 
@@ -66,8 +74,8 @@ class Reception:
         """Unpack and keep what has come.
 
         Raises:
-            UploadRefused: it is not complete, or nothing that is taken.
-            UploadsBusy: no turn to decode it came in time.
+            UploadRefused: it is not complete, or nothing that is taken, or its owner has too much.
+            UploadsBusy: no turn to decode it came in time, or the room for uploads is used up.
         """
         kind = self._kind or _kind_of(self._head)
         if self._claimed is not None and self._size != self._claimed:
@@ -97,12 +105,15 @@ class Reception:
 
                 def keep(time_s: float, image: Image) -> None:
                     nonlocal shape
+                    if kind == "picture":
+                        image = _shrunk(image, self._limits.picture_kept_side_px)
                     jpeg = encode_jpeg(image, quality, fine_colours=True)
                     times.append(time_s)
                     sizes.append(len(jpeg))
                     shape = image.shape[:2]
                     if sum(sizes) > self._limits.kept_bytes:
                         raise ChildFailed("kept too large")
+                    self._take_room(len(jpeg))
                     frames.write(jpeg)
 
                 end = unpack(original, self._limits.bounds(), self._limits.wall_s, keep)
@@ -120,6 +131,15 @@ def _kind_of(head: bytes) -> Kind:
         return "clip" if sniff(head) in ("mp4", "matroska", "avi") else "picture"
     except UnknownFormat as error:
         raise UploadRefused(str(error)) from error
+
+
+def _shrunk(image: Image, side_px: int) -> Image:
+    """The picture with its longer side of at most so many pixels."""
+    scale = side_px / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _private(path: Path) -> BinaryIO:

@@ -122,8 +122,12 @@ def erase(
     database: DatabaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Erase a person: every row, picture, embedding and index entry, then look whether anything is left."""
+    """Erase a person: every row, picture, embedding and index entry, then look whether anything is left.
+
+    All uploads that wait in the gallery leave, too, whoever is on them.
+    """
     from pipeline.terminal import show_json
+    from pipeline.uploads import Uploads
 
     if sum(given is not None and given != [] for given in (tracklet, case, search)) != 1:
         raise ValueError("erase takes one of --tracklet ID, --case NAME and --search ID: whom to erase")
@@ -141,6 +145,7 @@ def erase(
         if not yes and not typer.confirm("Delete this for ever?"):
             raise typer.Exit(1)
         erased = opened.erase(ids, **who(), reason=reason, also_searches=searches)
+        Uploads(opened.work_folder / "uploads").clear()
         left = opened.check_erased(erased)
     if as_json:
         show_json({"tracklets": list(erased.ids), "counts": erased.counts, "left": left})

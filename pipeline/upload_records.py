@@ -33,6 +33,9 @@ class UploadLimits(Settings):
     clip_bytes: int = Field(200_000_000, ge=1, description="size of a clip's file")
     picture_px: int = Field(50_000_000, ge=1, description="width x height of a picture")
     picture_side_px: int = Field(16_384, ge=1, description="longer side of a picture")
+    picture_kept_side_px: int = Field(
+        4096, ge=16, description="larger pictures are shrunk; bounds the memory of those who look at them"
+    )
     clip_s: float = Field(60.0, gt=0, description="length of a clip in seconds")
     clip_side_px: int = Field(4096, ge=1, description="longer side of a clip's frames")
     clip_frames: int = Field(3000, ge=1, description="frames of a clip that are decoded")
@@ -47,6 +50,7 @@ class UploadLimits(Settings):
     max_wait_s: float = Field(10.0, ge=0, description="an upload waits so long for its turn to be decoded")
     per_owner: int = Field(20, ge=1, description="uploads that one owner may have waiting")
     kept_bytes: int = Field(512_000_000, ge=1, description="size of one upload as it is kept")
+    owner_bytes: int = Field(1_000_000_000, ge=1, description="size of all uploads of one owner together")
     total_bytes: int = Field(4_000_000_000, ge=1, description="size of all uploads together")
     expires_s: float = Field(3600.0, gt=0, description="an upload is deleted after so many seconds")
 

@@ -15,7 +15,8 @@ import tempfile
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -40,6 +41,14 @@ _CHUNK_BYTES = 1 << 20
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
+@dataclass(eq=False)
+class _Coming:
+    """An upload that is being received: whose it is, and how many bytes it has written."""
+
+    owner: str
+    size: int = 0
+
+
 @dataclass(frozen=True)
 class _Kept:
     """What `upload.json` says: whose it is, and how long each JPEG of `frames.mjpeg` is."""
@@ -61,7 +70,8 @@ class Uploads:
         self._folder = folder
         self._turns = threading.BoundedSemaphore(self.limits.children)
         self._lock = threading.Lock()
-        self._coming: list[tuple[str, int]] = []  # owner and promised bytes of what is being received
+        self._coming: list[_Coming] = []
+        self._used: Counter[str] = Counter()  # bytes kept, by owner, when an upload last began or ended
 
     def add(self, stream: BinaryIO, claimed_size: int | None, owner: str, now: float | None = None) -> Upload:
         """Receive, unpack and keep one upload.
@@ -90,17 +100,22 @@ class Uploads:
         most = max(self.limits.picture_bytes, self.limits.clip_bytes)
         if claimed_size is not None and claimed_size > most:
             raise too_large(None, self.limits)
-        with self._room_for(owner, most if claimed_size is None else claimed_size):
+        with self._room_for(owner, claimed_size or 0) as take_room:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             private = Path(tempfile.mkdtemp(".part", dir=self._folder))
             try:
-                yield Reception(private, owner, claimed_size, self.limits, self._turn)
+                yield Reception(private, owner, claimed_size, self.limits, self._turn, take_room)
+            except FileNotFoundError as error:
+                if private.exists():
+                    raise
+                raise UploadsBusy("all uploads were deleted at this moment: upload it again") from error
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise UploadsBusy("the disk is full: try again when there is room") from error
                 raise
             finally:
-                shutil.rmtree(private)
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(private)
 
     def get(self, id: str, owner: str, now: float | None = None) -> Upload:
         """One upload.
@@ -145,6 +160,15 @@ class Uploads:
         self._kept(id, owner)
         shutil.rmtree(self._folder / id, ignore_errors=True)
 
+    def clear(self) -> None:
+        """Delete all uploads of all owners at once, and whatever is being received or read at this moment."""
+        if not self._folder.exists():
+            return
+        trash = tempfile.TemporaryDirectory(prefix="tmp", dir=self._folder.parent)
+        # In one step, so that nothing that is just being finished stays behind.
+        with trash as place, suppress(FileNotFoundError):
+            self._folder.rename(Path(place) / self._folder.name)
+
     def sweep(self, now: float | None = None) -> None:
         """Delete what has expired, and what a killed process has left behind."""
         now = time.time() if now is None else now
@@ -159,31 +183,52 @@ class Uploads:
             return True
 
     @contextmanager
-    def _room_for(self, owner: str, size: int) -> Iterator[None]:
-        """Keep room free while an upload comes in."""
-        promised = (owner, size)
+    def _room_for(self, owner: str, claimed_size: int) -> Iterator[Callable[[int], None]]:
+        """Counts what an upload brings in, by what is given; what it was only said to have takes no room."""
+        coming = _Coming(owner)
         with self._lock:
-            self._check_room(owner, size)
-            self._coming.append(promised)
+            self._check_number(owner)
+            self._check_room(owner, claimed_size)
+            self._coming.append(coming)
+
+        def take_room(size: int) -> None:
+            with self._lock:
+                self._check_room(owner, size)
+                coming.size += size
+
         try:
-            yield
+            yield take_room
         finally:
             with self._lock:
-                self._coming.remove(promised)
+                self._coming.remove(coming)
+                self._look()
 
-    def _check_room(self, owner: str, size: int) -> None:
-        there = [folder for folder in self._folder.glob("*") if _ID.fullmatch(folder.name)]
-        owners = [kept.owner for folder in there if (kept := _read(folder)) is not None]
-        owners += [coming for coming, _ in self._coming]
-        if owners.count(owner) >= self.limits.per_owner:
+    def _check_number(self, owner: str) -> None:
+        number = self._look()[owner] + sum(coming.owner == owner for coming in self._coming)
+        if number >= self.limits.per_owner:
             raise UploadRefused(
                 f"{self.limits.per_owner} uploads of yours are waiting: remove one, or wait until they expire"
             )
-        used = 0
-        for folder in there:
-            with suppress(FileNotFoundError):  # removed at this moment
-                used += sum(file.stat().st_size for file in folder.iterdir())
-        if used + sum(promised for _, promised in self._coming) + size > self.limits.total_bytes:
+
+    def _look(self) -> Counter[str]:
+        """See what is kept; the number of uploads by owner."""
+        numbers: Counter[str] = Counter()
+        self._used.clear()
+        for folder in self._folder.glob("*"):
+            kept = _read(folder) if _ID.fullmatch(folder.name) else None
+            if kept is not None:
+                numbers[kept.owner] += 1
+                self._used[kept.owner] += sum(kept.sizes)
+        return numbers
+
+    def _check_room(self, owner: str, size: int) -> None:
+        """Whether so many bytes more may be written; it looks at no disk, as it is asked for every chunk."""
+        own = sum(coming.size for coming in self._coming if coming.owner == owner)
+        if self._used[owner] + own + size > self.limits.owner_bytes:
+            raise UploadRefused(
+                "your uploads take up the room that one may have: remove one, or wait until they expire"
+            )
+        if self._used.total() + sum(coming.size for coming in self._coming) + size > self.limits.total_bytes:
             raise UploadsBusy("the room for uploads is used up: try again later")
 
     @contextmanager

@@ -27,6 +27,12 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 _HASH_SAMPLES, _HASH_SAMPLE_BYTES = 16, 256 * 1024
 _SEEK_FROM_S = 5.0  # nearer than this, decoding from the start is as quick and exact
 _GAP_S, _GAP_FRAMES = 1.0, 10  # a hole in a recording is longer than both
+# Whatever a file is called, it is read as one of these: none of them opens further files, as playlists do.
+_DEMUXERS = ",".join((
+    "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "h264", "hevc", "av1", "obu", "ivf", "m4v",
+    "mjpeg", "mpjpeg", "flv", "asf", "ogg", "mxf", "gxf", "dv", "dhav", "vc1", "h263", "rm", "gif", "nut",
+    "yuv4mpegpipe", "wav",
+))  # fmt: skip
 
 
 class VideoSourceError(OSError):
@@ -263,7 +269,10 @@ def _open_file(spec: SourceSpec, path: Path, settings: VideoSettings) -> VideoFi
             duration = _duration_s(container, stream)
             recorded = _recording_time(container)
     except av.FFmpegError as error:
-        raise VideoSourceError(f"{named} is not a video that FFmpeg can read ({error.strerror})") from error
+        # FFmpeg says no more than that of a format that is not on the list.
+        unlisted = isinstance(error, av.error.ArgumentError)
+        why = "a playlist, or of a format that is not taken" if unlisted else error.strerror
+        raise VideoSourceError(f"{named} is not a video that FFmpeg can read ({why})") from error
     if spec.start is not None:
         start, start_from = spec.start, "given"
     elif recorded is not None:
@@ -302,7 +311,8 @@ def _open_images(spec: SourceSpec, path: Path, is_pattern: bool, settings: Video
 def _open_container(path: str) -> Any:
     # "file:" keeps FFmpeg from taking a name with a colon for a protocol; whatever a file refers to, no
     # network is asked for it.
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+    return av.open(f"file:{path}", options=options, metadata_errors="replace")
 
 
 def to_rgb(picture: Any) -> Image:

@@ -61,11 +61,13 @@ def add(
     """Watch for a person from now on, known by stored tracklets, by pictures, or by both."""
     from pipeline.alerts.webhook import Target
     from pipeline.arguments import parse_box
+    from pipeline.audit_commands import note
     from pipeline.config import load_config
     from pipeline.crops import encode_jpeg
     from pipeline.live.hours import Hours
     from pipeline.pointing import cut_people
     from pipeline.query import read_pictures
+    from storage.records import readable
     from storage.watch_records import NewWatch
 
     Hours.parse(hours or [], "UTC")
@@ -93,6 +95,17 @@ def add(
             secret_env=secret_env,
         )
         watch_id = opened.watching.add_watch(watch)
+        told: dict[str, Any] = {
+            "watch": watch_id,
+            "name": name,
+            "threshold": threshold,
+            "tracklets": list(watch.tracklets),
+            "images": [readable(path.name) for path in image or []],
+            "cameras": list(watch.cameras),
+            "hours": list(watch.hours),
+            "webhook": None if webhook is None else Target.parse(webhook).shown,
+        }
+        note(opened, "watch added", told)
         unknown = sorted(set(watch.cameras) - {summary.camera for summary in opened.cameras()})
     if unknown:
         typer.echo(f"note: the gallery has nothing of camera '{unknown[0]}' yet", err=True)
@@ -150,25 +163,34 @@ def _watch_json(watch: Watch) -> dict[str, Any]:
 @app.command()
 def remove(watch_id: WatchId, gallery: GalleryDir, database: DatabaseUrl = None) -> None:
     """Take a person off the watch list, and delete the alerts."""
+    from pipeline.audit_commands import note
+
     with _open(gallery, database, write=True) as opened:
         opened.watching.remove_watch(watch_id)
+        note(opened, "watch removed", {"watch": watch_id})
     typer.echo(f"Watch {watch_id} and its alerts are deleted.")
 
 
 @app.command()
 def enable(watch_id: WatchId, gallery: GalleryDir, database: DatabaseUrl = None) -> None:
     """Look out again, from now on."""
-    with _open(gallery, database, write=True) as opened:
-        opened.watching.set_watch_enabled(watch_id, True)
+    _set_enabled(watch_id, gallery, database, True)
     typer.echo(f"Watch {watch_id} is on.")
 
 
 @app.command()
 def disable(watch_id: WatchId, gallery: GalleryDir, database: DatabaseUrl = None) -> None:
     """Stop looking out, and keep the watch and its alerts."""
-    with _open(gallery, database, write=True) as opened:
-        opened.watching.set_watch_enabled(watch_id, False)
+    _set_enabled(watch_id, gallery, database, False)
     typer.echo(f"Watch {watch_id} is off.")
+
+
+def _set_enabled(watch_id: int, gallery: Path, database: str | None, enabled: bool) -> None:
+    from pipeline.audit_commands import note
+
+    with _open(gallery, database, write=True) as opened:
+        opened.watching.set_watch_enabled(watch_id, enabled)
+        note(opened, "watch enabled" if enabled else "watch disabled", {"watch": watch_id})
 
 
 def alerts(

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from pipeline.crops import encode_frame
 from pipeline.live.live_run import LiveRun
-from pipeline.live.logs import log_event
+from pipeline.live.logs import Persistent, log_event
 from pipeline.live.status import RunStatus
 from storage.browse_records import NewView
 from storage.errors import GalleryError
@@ -63,8 +63,10 @@ class CameraViews:
         self._thread.join(_LAST_WORD_S)  # a database that does not answer keeps nobody waiting
 
     def _run(self) -> None:
+        going_on = Persistent("camera views cannot be made")
         while not self._stop.wait(_PUT_OFF_S if self._failing else _POLL_S):
-            self._write(self._news(monotonic()))
+            with going_on:
+                self._write(self._news(monotonic()))
         self._write([NewView(run.status.name, "off", "", time()) for run in self._runs])
 
     def _news(self, now: float) -> list[NewView]:

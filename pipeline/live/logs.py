@@ -35,6 +35,35 @@ def log_event(level: int, event: str, *, camera: str | None = None, **fields: An
     logging.getLogger(LOGGER).log(level, "%s", event, extra={"camera": camera, "fields": fields})
 
 
+class Persistent:
+    """Around each turn of a thread that must go on: an unexpected error is logged, and the next turn comes.
+
+    Of errors in a row the 1st, 2nd, 4th, 8th, ... is logged, with its traceback.
+
+    Args:
+        event: what failed, in the same words each time.
+    """
+
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._errors = 0
+
+    def __enter__(self) -> None:
+        """Begin a turn."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            self._errors = 0
+            return False
+        self._errors += 1
+        if self._errors & (self._errors - 1) == 0:
+            extra = {"camera": None, "fields": {"failures": self._errors}}
+            logging.getLogger(LOGGER).error("%s", self._event, exc_info=error, extra=extra)
+        return True
+
+
 def redact_text(text: str) -> str:
     """A text with every address in it as it may be shown."""
     return _URI.sub(lambda match: redact(match[0]), text)

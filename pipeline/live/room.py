@@ -9,7 +9,7 @@ import logging
 import threading
 from time import monotonic, time
 
-from pipeline.live.logs import log_event
+from pipeline.live.logs import Persistent, log_event
 from pipeline.live.settings import RetentionSettings
 from pipeline.live.status import RunStatus
 from storage.errors import GalleryError, GalleryFull
@@ -92,14 +92,16 @@ class Room:
 
     def _keep(self) -> None:
         sweeps = [monotonic(), monotonic() + _SWEEP_AGAIN_S]
+        going_on = Persistent("housekeeping failed")
         while True:
-            try:
-                self._retain()
-                if monotonic() >= sweeps[0]:
-                    self._gallery.sweep()
-                    sweeps = [*sweeps[1:], monotonic() + _SWEEP_EVERY_S][:2]
-            except (GalleryError, OSError) as error:  # a database that is away comes back
-                log_event(logging.WARNING, "housekeeping is put off", reason=str(error))
+            with going_on:
+                try:
+                    self._retain()
+                    if monotonic() >= sweeps[0]:
+                        self._gallery.sweep()
+                        sweeps = [*sweeps[1:], monotonic() + _SWEEP_EVERY_S][:2]
+                except (GalleryError, OSError) as error:  # a database that is away comes back
+                    log_event(logging.WARNING, "housekeeping is put off", reason=str(error))
             if self._stop.wait(_KEEP_EVERY_S):
                 return
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
 
-from pipeline.live.logs import log_event
+from pipeline.live.logs import Persistent, log_event
 from pipeline.live.status import CameraStatus, RunStatus
 
 _POLL_S = 0.5
@@ -55,8 +55,10 @@ class StateLog:
         self.look(monotonic())
 
     def _run(self) -> None:
+        going_on = Persistent("changes of cameras cannot be told")
         while not self._stop.wait(_POLL_S):
-            self.look(monotonic())
+            with going_on:
+                self.look(monotonic())
 
     def look(self, now: float) -> None:
         """Log what has changed since the last look; `now` in monotonic seconds."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.live.logs import Persistent
 from pipeline.live.status import RunStatus
 from pipeline.live.view import View
 
@@ -51,9 +52,11 @@ class LiveView:
         self._live.stop()
 
     def _run(self) -> None:
+        going_on = Persistent("the view cannot be drawn")
         while not self._stop.is_set():
-            size = self.console.size
-            self._live.update(self._view.draw(size.width, size.height, monotonic()), refresh=True)
+            with going_on:
+                size = self.console.size
+                self._live.update(self._view.draw(size.width, size.height, monotonic()), refresh=True)
             self._stop.wait(_EVERY_S)
 
 

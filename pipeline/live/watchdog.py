@@ -8,6 +8,7 @@ import threading
 from types import TracebackType
 
 from pipeline.live.health import hanging, health
+from pipeline.live.logs import Persistent
 from pipeline.live.status import RunStatus
 
 _EVERY_S = 5.0
@@ -41,11 +42,13 @@ class Watchdog:
 
     def _run(self) -> None:
         every = min(_EVERY_S, _watchdog_s() / 3)
+        going_on = Persistent("the service manager cannot be told")
         while not self._stop.wait(every):
-            words = health(self._status).reason or _summary(self._status)
-            # Before the first turn the loop is still being set up: only one that has turned can hang.
-            alive = not self._status.beat or not hanging(self._status)
-            notify(f"STATUS={words}" + ("\nWATCHDOG=1" if alive else ""))
+            with going_on:
+                words = health(self._status).reason or _summary(self._status)
+                # Before the first turn the loop is still being set up: only one that has turned can hang.
+                alive = not self._status.beat or not hanging(self._status)
+                notify(f"STATUS={words}" + ("\nWATCHDOG=1" if alive else ""))
 
 
 def notify(message: str) -> bool:

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.audit_records import AuditCrop
+from pipeline.embedding import build_embedder
+from pipeline.plugins import PluginSettings
+from storage.audit_records import AuditCrop, AuditEntry
 from storage.gallery import Gallery
+from tests.alerts.people import picture, store
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 LINK = "http://127.0.0.1:8000/invitation/"
@@ -183,3 +186,69 @@ def test_the_trail_is_verified(run_cli: Cli, folder: Path) -> None:
     found = run_cli("audit", "verify", "--gallery", folder, "--json")
     assert found.returncode == 1
     assert json.loads(found.stdout)["problems"] == ["entry 2 is missing"]
+
+
+# What the trail knows of commands that read
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Tracklets 1 to 3."""
+    with Gallery.open(tmp_path / "p", create=True) as gallery:
+        store(gallery, build_embedder(PluginSettings(name="colour_stripes")), "red", "blue", "red")
+    return tmp_path / "p"
+
+
+def trail(folder: Path) -> list[AuditEntry]:
+    """Oldest first."""
+    with Gallery.open(folder, read_only=True) as gallery:
+        entries = gallery.audit.entries()[::-1]
+    assert {entry.actor for entry in entries} <= {f"command line ({pwd.getpwuid(os.getuid()).pw_name})"}
+    return entries
+
+
+def test_every_query_is_in_the_trail(run_cli: Cli, people: Path, tmp_path: Path) -> None:
+    where = ("--gallery", people)
+    page = tmp_path / "answer.html"
+    asked = run_cli("query", *where, "--tracklet", 1, "--exclude-camera", "door", "--html", page)
+    assert asked.returncode == 0, asked.stderr
+    assert page.is_file()
+    (tmp_path / "secret folder").mkdir()
+    named = tmp_path / "secret folder" / "red.jpg"
+    named.write_bytes(picture("red", 5))
+    done(run_cli("query", *where, "--image", named, "--box", "1,2,40,90", "--json"))
+    by_tracklet, by_image = trail(people)
+    assert (by_tracklet.action, by_image.action) == ("search", "search")
+    assert by_tracklet.subject == {
+        "kind": "tracklet", "tracklet": 1, "camera": "door", "html": True,
+        "filter": {"cameras": [], "exclude_cameras": ["door"], "from": None, "to": None,
+                   "left_out": by_tracklet.subject["filter"]["left_out"]},
+    }  # fmt: skip
+    assert by_tracklet.subject["filter"]["left_out"]["camera"] == "door"
+    assert {name: by_image.subject[name] for name in ("kind", "images", "boxes", "html")} == {
+        "kind": "image", "images": ["red.jpg"], "boxes": [[1, 2, 40, 90]], "html": False,
+    }  # fmt: skip
+    assert "secret folder" not in str(by_image.subject)
+    with Gallery.open(people, read_only=True) as gallery:
+        crops = gallery.crops(1)
+        assert gallery.audit.crop(by_tracklet.seq, 0) == crops[len(crops) // 2]
+        assert (gallery.audit.crop(by_image.seq, 0) or b"")[:2] == b"\xff\xd8"
+        assert gallery.audit.verify().ok
+    assert run_cli("query", *where, "--tracklet", 99).returncode == 2
+    assert len(trail(people)) == 2, "nothing was searched"
+
+
+def test_reindexing_and_exports_are_in_the_trail(run_cli: Cli, people: Path, tmp_path: Path) -> None:
+    where = ("--gallery", people)
+    done(run_cli("reindex", *where, "--embedder", "colour_stripes", "--set", "embedder.stripes=3"))
+    done(run_cli("reindex", *where, "--status"))
+    done(run_cli("reindex", *where, "--rollback"))
+    done(run_cli("export", *where, "--format", "csv", "--out", tmp_path / "all.csv", "--camera", "door"))
+    begun, ended, rolled_back, exported = trail(people)
+    assert [entry.action for entry in (begun, ended, rolled_back, exported)] == [
+        "re-index", "re-index done", "re-index rolled back", "export",
+    ]  # fmt: skip
+    assert begun.subject["embedder"].startswith("colour_stripes")
+    assert ended.subject["embedded"] == 3
+    assert rolled_back.subject["embedder"] != begun.subject["embedder"]
+    assert exported.subject == {"format": "csv", "camera": "door", "tracklets": 3, "file": "all.csv"}

@@ -115,6 +115,9 @@ def is_whole(gallery: str | Path, tracklets: int | None = None) -> None:
         assert run_pipeline.main(["query", "--gallery", str(gallery), "--tracklet", "1"]) == 0
 
 
+UNTRACED = "note: the gallery cannot be written: this {} is not in the audit trail"
+
+
 def refused(capsys: Capture, expected: str) -> None:
     """Nothing on standard output, and on standard error one line of ours behind the notes."""
     out, err = capsys.readouterr()
@@ -470,7 +473,10 @@ def test_a_read_only_disk(tmp_path: Path, capsys: Capture) -> None:
         refused(capsys, "cannot be written")
         arguments = ["query", "--gallery", str(disk / "g"), "--tracklet", "1"]
         assert run_pipeline.main(arguments) == 0
-        capsys.readouterr()
+        assert capsys.readouterr().err.splitlines().count(UNTRACED.format("search")) == 1
+        export = ["export", "--gallery", str(disk / "g"), "--format", "csv", "--out", str(tmp_path / "x")]
+        assert run_pipeline.main(export) == 0
+        assert UNTRACED.format("export") in capsys.readouterr().err
         assert run_pipeline.main([*arguments, "--html", str(disk / "page.html")]) == 1
         refused(capsys, f"{disk / 'page.html'}: Read-only file system")
 

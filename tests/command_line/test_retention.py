@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.embedding import build_embedder
 from pipeline.plugins import PluginSettings
+from pipeline.uploads import Uploads
 from storage.case_records import NewExample
 from storage.gallery import EVERYTHING, Gallery
 from storage.retention import Rule
@@ -96,9 +98,12 @@ def test_tracklets_are_erased_and_the_check_runs(run_cli: Cli, folder: Path) -> 
     assert "Delete this for ever?" in refused.stdout
     with Gallery.open(folder) as gallery:
         assert gallery.counts()["tracklets"] == 3
+    uploads = Uploads(folder / "work" / "uploads")
+    uploads.add(io.BytesIO(picture("red", 5)), None, "anna")
     done = run_cli(*erase, "--yes")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "Erased. Nothing is left in the gallery."
+    assert not list((folder / "work").rglob("*.mjpeg"))
     with Gallery.open(folder) as gallery:
         assert [record.id for record in gallery.tracklets()] == [2]
         (entry,) = gallery.audit.entries()

@@ -67,7 +67,18 @@ def test_a_watch_from_adding_to_removing(run_cli: Cli, folder: Path, tmp_path: P
 
     assert run_cli("watch", "disable", 1, "--gallery", folder).returncode == 0
     assert "False" in run_cli("watch", "list", "--gallery", folder).stdout
+    assert run_cli("watch", "enable", 1, "--gallery", folder).returncode == 0
     assert run_cli("watch", "remove", 1, "--gallery", folder).returncode == 0
+    with Gallery.open(folder, read_only=True) as gallery:
+        removed, enabled, disabled, begun = gallery.audit.entries()
+    assert [entry.action for entry in (begun, disabled, enabled, removed)] == [
+        "watch added", "watch disabled", "watch enabled", "watch removed",
+    ]  # fmt: skip
+    assert begun.subject == {
+        "watch": 1, "name": "Jörg", "threshold": 0.8, "tracklets": [1, 3], "images": ["red.jpg"],
+        "cameras": ["door"], "hours": ["mon-fri 22:00-06:00"], "webhook": "https://hooks.example.com/…",
+    }  # fmt: skip
+    assert all(entry.subject["watch"] == 1 for entry in (disabled, enabled, removed))
     assert json.loads(run_cli("alerts", "--gallery", folder, "--json").stdout) == []
 
 

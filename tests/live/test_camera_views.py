@@ -122,11 +122,23 @@ def test_pictures_are_small_and_asked_for_now_and_then(
         assert state_of(gallery, "door") == "off"
 
 
-@pytest.mark.parametrize("error", [full("here"), DatabaseUnavailable("the database cannot be reached")])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (full("here"), "camera views are not written"),
+        (DatabaseUnavailable("the database cannot be reached"), "camera views are not written"),
+        (KeyError("never thought of"), "camera views cannot be made"),
+    ],
+)
 def test_what_cannot_be_written_is_left_out_and_comes_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: OSError
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    words: str,
 ) -> None:
-    monkeypatch.setattr("pipeline.live.camera_views._PUT_OFF_S", 0.05)
+    for wait in ("_PUT_OFF_S", "_POLL_S"):
+        monkeypatch.setattr(f"pipeline.live.camera_views.{wait}", 0.05)
     with Gallery.open(tmp_path / "g", create=True) as gallery:
         write, tries = gallery.set_camera_views, []
 
@@ -141,5 +153,5 @@ def test_what_cannot_be_written_is_left_out_and_comes_later(
             monkeypatch.setattr(gallery, "set_camera_views", write)
             until(lambda: state_of(gallery, "door") == "streaming", 10, "its state")
         assert state_of(gallery, "door") == "off"
-    told = [record for record in caplog.records if record.message == "camera views are not written"]
-    assert len(told) == 1, "once, however often it is tried"
+    told = [record for record in caplog.records if record.message == words]
+    assert 1 <= len(told) < len(tries), "less often than it is tried"

@@ -298,6 +298,30 @@ def test_systemd_hears_ready_life_and_stop(
         assert b"STOPPING=1" in [manager.recv(999), *_rest(manager)]
 
 
+def test_an_error_does_not_end_the_signs_of_life(
+    status: RunStatus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setattr("pipeline.live.watchdog._EVERY_S", 0.05)
+        errors = iter([KeyError("never thought of")])
+
+        def failing(status: RunStatus) -> str:
+            for error in errors:
+                raise error
+            return "going on"
+
+        monkeypatch.setattr("pipeline.live.watchdog._summary", failing)
+        with Watchdog(status):
+            assert [manager.recv(999) for _ in range(2)][-1].startswith(b"STATUS=going on")
+    assert "the service manager cannot be told" in caplog.messages
+
+
 def _rest(manager: socket.socket) -> list[bytes]:
     manager.setblocking(False)
     received = []

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from pipeline.hooks import SourceProgress
-from pipeline.live.logs import LogHooks, RedactingFilter, json_handler, log_event, logging_to
+from pipeline.live.logs import LOGGER, LogHooks, RedactingFilter, json_handler, log_event, logging_to
 from pipeline.live.state_log import StateLog
 from pipeline.live.status import CameraStatus, RunStatus
+from tests.live.running import until
 
 SECRET = "rtsp://admin:p@ss:w0rd@10.0.0.3:554/live?token=abc"
 
@@ -175,3 +176,17 @@ def _wait_for(condition: Any) -> None:
             return
         threading.Event().wait(0.02)
     raise AssertionError("it did not happen in 2 s")
+
+
+def test_the_thread_that_logs_outlives_an_error(
+    yard: CameraStatus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.state_log._POLL_S", 0.02)
+    caplog.set_level(logging.INFO, LOGGER)
+    status = RunStatus(0.0, [yard])
+    with StateLog(status) as log:
+        monkeypatch.setattr(log, "_failures", lambda *_: 1 / 0)
+        until(lambda: "changes of cameras cannot be told" in caplog.messages, 20, "the error")
+        status.paused = "disk full"
+        until(lambda: "run paused" in caplog.messages, 20, "the pause")
+        monkeypatch.undo()

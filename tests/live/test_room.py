@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.live import room as module
+from pipeline.live.logs import Persistent
 from pipeline.live.room import Room
 from pipeline.live.settings import RetentionSettings
 from pipeline.live.status import RunStatus
@@ -101,3 +102,37 @@ def test_a_clock_that_leapt_deletes_nothing(gallery: Gallery, monkeypatch: pytes
     monkeypatch.undo()
     room._retain()
     assert left(gallery) == []
+
+
+def test_an_unexpected_error_is_logged_and_house_is_kept_on(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_KEEP_EVERY_S", 0.05)
+    ids = fill(gallery, 1)
+    gallery.retention.set_rule(Rule("", metadata_days=ALL_AGES))
+    apply, errors = gallery.retention.apply, iter([KeyError("never thought of"), RuntimeError("nor of that")])
+
+    def failing(**options: object) -> object:
+        for error in errors:
+            raise error
+        return apply(**options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gallery.retention, "apply", failing)
+    assert left(gallery) == ids
+    with keeping(gallery):
+        until(lambda: left(gallery) == [], 20, "the deletion after the errors")
+    told = [record for record in caplog.records if record.message == "housekeeping failed"]
+    assert [record.fields for record in told] == [{"failures": 1}, {"failures": 2}]  # type: ignore[attr-defined]
+    assert all(record.exc_info for record in told)
+
+
+def test_errors_in_a_row_are_thinned_and_what_ends_a_process_goes_through(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turn = Persistent("it failed")
+    for fails in (True, True, True, False, True):
+        with turn:
+            assert not fails
+    assert [record.fields["failures"] for record in caplog.records] == [1, 2, 1]  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt), turn:
+        raise KeyboardInterrupt

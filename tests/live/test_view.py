@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import time
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -15,6 +16,7 @@ from pipeline.live.rates import RateMeter
 from pipeline.live.status import CameraStatus, RunStatus
 from pipeline.live.terminal import LiveView, NewsHandler
 from pipeline.live.view import View
+from tests.live.running import until
 
 
 def _run(number: int = 3) -> RunStatus:
@@ -105,3 +107,23 @@ def test_news_appear_above_the_view() -> None:
     assert text.count("2 of 2 cameras streaming") >= 2
     assert text.rindex("stream failed") < text.rindex("cameras streaming")
     assert text.endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_an_error_does_not_end_the_view(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipeline.live.terminal._EVERY_S", 0.02)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, height=24, color_system=None)
+    shown = LiveView(_run(2), console)
+    draw, errors = shown._view.draw, iter([KeyError("never thought of")])
+
+    def failing(*given: Any) -> Any:
+        for error in errors:
+            raise error
+        return draw(*given)
+
+    monkeypatch.setattr(shown._view, "draw", failing)
+    with shown:
+        until(lambda: "cameras streaming" in screen.getvalue(), 20, "the view after the error")
+    assert "the view cannot be drawn" in caplog.messages

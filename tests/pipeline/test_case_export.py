@@ -320,6 +320,22 @@ def test_a_failed_export_leaves_the_old_file(gallery: Gallery, case: SearchRecor
     assert not list(tmp_path.glob(".case*"))
 
 
+def test_what_a_killed_export_leaves_lies_in_the_gallery(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+
+    def noted(gallery: Gallery, tracklet_id: int, out: Path) -> None:
+        folders.append(out.parent)
+
+    monkeypatch.setattr("pipeline.case_export.tracklet_clip", noted)
+    unpacked(gallery, case.case_id, tmp_path)
+    (folder,) = set(folders)
+    assert folder.parent == gallery.work_folder
+    assert folder.name.startswith("tmp")
+    assert list(gallery.work_folder.glob("tmp*")) == []
+
+
 def test_on_the_command_line(
     gallery: Gallery, case: SearchRecord, tmp_path: Path, run_cli: Callable[..., Any]
 ) -> None:

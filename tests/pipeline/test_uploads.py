@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ import PIL.Image
 import pytest
 from painted import BLUE, RED, Painted, number_in, numbered, paint, write_video
 
+from pipeline.reception import Reception
+from pipeline.sandbox import unpack
 from pipeline.uploads import Upload, UploadLimits, UploadNotFound, UploadRefused, Uploads, UploadsBusy
 
 GROUND = paint((Painted(RED, BLUE, 150, 60),), 0, 320, 192)
@@ -470,12 +473,90 @@ def test_an_owner_has_so_many_and_all_together_so_much(folder: Path) -> None:
     first = add(uploads, picture)
     with pytest.raises(UploadRefused, match="1 uploads of yours"):
         add(uploads, picture)
-    used = sum(path.stat().st_size for path in (folder / first.id).iterdir())
-    with uploads.receive("cid", 40_000 - used), pytest.raises(UploadsBusy, match="room"):
-        add(uploads, picture, "bob")
+    used = (folder / first.id / "frames.mjpeg").stat().st_size
+    with uploads.receive("cid") as reception:
+        reception.write(PICTURES["JPEG"]().ljust(40_000 - used, b"\0"))
+        with pytest.raises(UploadsBusy, match="room"):
+            reception.write(b"\0")
+        with pytest.raises(UploadsBusy, match="room"):
+            add(uploads, picture, "bob")
     add(uploads, picture, "bob")
     uploads.remove(first.id, "ann")
     add(uploads, picture)
+
+
+def test_uploads_that_send_nothing_take_no_room(folder: Path) -> None:
+    uploads = Uploads(folder, UploadLimits(per_owner=3, clip_bytes=30_000, total_bytes=60_000))
+    with ExitStack() as stalled:
+        for _ in range(3):
+            stalled.enter_context(uploads.receive("ann", 30_000))
+        with pytest.raises(UploadRefused, match="3 uploads of yours"):
+            stalled.enter_context(uploads.receive("ann"))
+        assert add(uploads, PICTURES["JPEG"](), "bob").width == 320
+
+
+def test_nobody_takes_the_room_of_all(folder: Path) -> None:
+    picture = PICTURES["JPEG"]()
+    uploads = Uploads(folder)
+    kept = sum((folder / add(uploads, picture).id / "frames.mjpeg").stat().st_size for _ in range(2))
+    uploads = Uploads(folder, UploadLimits(owner_bytes=kept + len(picture) + 1000))
+    with pytest.raises(UploadRefused, match="room that one may have"):
+        add(uploads, picture)  # it fits while it comes in, but not with what is kept of it
+    add(uploads, picture, "bob")
+    with uploads.receive("ann") as reception:
+        reception.write(picture)
+        with pytest.raises(UploadRefused, match="room that one may have"):
+            reception.write(bytes(1001))
+    with pytest.raises(UploadRefused, match="room that one may have"):
+        uploads.add(io.BytesIO(), len(picture) + 1001, "ann")
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_large_pictures_are_kept_smaller(folder: Path) -> None:
+    large = cv2.resize(GROUND, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
+    uploads = Uploads(folder, UploadLimits(picture_kept_side_px=320))
+    upload = add(uploads, encoded(".png", large))
+    assert (upload.width, upload.height) == (320, 192)
+    image, _ = uploads.frame(upload.id, "ann")
+    assert np.abs(image.astype(int) - GROUND).mean() < 3
+    assert UploadLimits().picture_kept_side_px == 4096
+
+
+def test_all_uploads_are_deleted_at_once(uploads: Uploads, folder: Path) -> None:
+    Uploads(folder.parent / "none").clear()
+    content = PICTURES["PNG"]()
+    mine, other = add(uploads, content), add(uploads, content, "bob")
+
+    def cut_off(go_on: Callable[[Reception], object]) -> None:
+        with uploads.receive("cid") as reception:
+            reception.write(content[:2000])
+            Uploads(folder).clear()  # another process
+            assert list(folder.parent.iterdir()) == []
+            go_on(reception)
+
+    for go_on in (lambda reception: reception.write(content[2000:]), Reception.finish):
+        with pytest.raises(UploadsBusy, match="were deleted"):
+            cut_off(go_on)
+    for upload, owner in ((mine, "ann"), (other, "bob")):
+        with pytest.raises(UploadNotFound):
+            uploads.frame(upload.id, owner)
+    assert add(uploads, content).width == 320
+
+
+def test_what_is_being_read_is_deleted_too(
+    uploads: Uploads, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clearing(*given: Any) -> Any:
+        uploads.clear()
+        return unpack(*given)
+
+    monkeypatch.setattr("pipeline.reception.unpack", clearing)
+    with pytest.raises(UploadsBusy, match="were deleted"):
+        add(uploads, PICTURES["PNG"]())
+    monkeypatch.setattr("pipeline.reception.unpack", lambda *given: (unpack(*given), uploads.clear())[0])
+    with pytest.raises(UploadsBusy, match="were deleted"):
+        add(uploads, PICTURES["PNG"]())
+    assert list(folder.parent.iterdir()) == []
 
 
 def test_so_many_are_decoded_at_a_time(folder: Path) -> None:

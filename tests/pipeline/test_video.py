@@ -227,3 +227,21 @@ def test_a_file_without_video_or_without_frames_is_refused(tmp_path: Path) -> No
 def test_live_streams_are_refused_for_now() -> None:
     with pytest.raises(VideoSourceError, match="a live stream does not end: read it with"):
         open_("rtsp://user:secret@127.0.0.1/stream")
+
+
+@pytest.mark.parametrize(
+    ("name", "playlist"),
+    [
+        ("drop.mp4", "ffconcat version 1.0\nfile secret.mp4\n"),
+        ("drop.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsecret.ts\n#EXT-X-ENDLIST\n"),
+    ],
+)
+def test_a_file_that_refers_to_another_does_not_show_it(tmp_path: Path, name: str, playlist: str) -> None:
+    for suffix in ("mp4", "ts"):
+        assert len(list(open_(write_video(tmp_path / f"secret.{suffix}", pictures(5))).frames())) == 5
+    (tmp_path / name).write_text(playlist)
+    with pytest.raises(VideoSourceError, match=rf"{name} is not a video .* \(a playlist, or"):
+        open_(tmp_path / name)
+    (tmp_path / "other.mp4").write_text(playlist)
+    with pytest.raises(VideoSourceError, match=r"other\.mp4 is not a video"):
+        open_(tmp_path / "other.mp4")
