@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from storage.account_records import Role
 from storage.records import GalleryFilter
 from tests.web.conftest import NUM_TRACKLETS, PASSWORD, Server
-from web.pages import browsing
 from web.pages.rendering import Chip, chips, example_words
 from web.resources import Filter
 
@@ -263,15 +262,18 @@ def test_a_case_is_changed_and_deleted_by_its_owner_or_an_admin(server: Server, 
         assert "POST /api/v1/cases/1/notes" in apis
 
 
-def test_the_newest_recordings_are_shown_and_all_of_many(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_recordings_the_newest_are_shown_and_the_others_behind_them(server: Server) -> None:
     viewer = server.client("viewer")
-    assert "All recordings" not in viewer.get("/cameras").text
-    monkeypatch.setattr(browsing, "_MOST_RECORDINGS", 1)
-    assert {"/video/1", "/video/2"} & look(viewer, "/cameras").links() == {"/video/2"}
-    assert "/cameras?all=1#recordings" in look(viewer, "/cameras").links()
-    assert {"/video/1", "/video/2"} <= look(viewer, "/cameras?all=1").links()
+    assert "Older recordings" not in viewer.get("/cameras").text
+    for number in range(60):
+        server.gallery.begin_source("here", f"/nowhere/{number}.mp4", f"of {number}", 1000.0, "settings")
+    first = look(viewer, "/cameras")
+    shown = {link for link in first.links() if link.startswith("/cameras?after=")}
+    assert len(shown) == 1
+    text = viewer.get("/cameras").text
+    assert "59.mp4" in text
+    assert "/nowhere" not in text
+    assert {"/video/1", "/video/2"} <= look(viewer, shown.pop()).links()
 
 
 def test_an_example_says_what_it_was_cut_out_of() -> None:
