@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from fastapi.testclient import TestClient
 from storage.account_records import Role
 from storage.records import GalleryFilter
 from tests.web.conftest import NUM_TRACKLETS, PASSWORD, Server
-from web.pages import browsing
+from web.api import sources
 from web.pages.rendering import Chip, chips, example_words
 from web.resources import Filter
 
@@ -263,15 +264,18 @@ def test_a_case_is_changed_and_deleted_by_its_owner_or_an_admin(server: Server, 
         assert "POST /api/v1/cases/1/notes" in apis
 
 
-def test_the_newest_recordings_are_shown_and_all_of_many(
+def test_the_newest_recordings_are_shown_and_older_ones_on_the_next_page(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer = server.client("viewer")
-    assert "All recordings" not in viewer.get("/cameras").text
-    monkeypatch.setattr(browsing, "_MOST_RECORDINGS", 1)
-    assert {"/video/1", "/video/2"} & look(viewer, "/cameras").links() == {"/video/2"}
-    assert "/cameras?all=1#recordings" in look(viewer, "/cameras").links()
-    assert {"/video/1", "/video/2"} <= look(viewer, "/cameras?all=1").links()
+    assert "Older recordings" not in viewer.get("/cameras").text
+    monkeypatch.setattr(sources, "list_sources", partial(sources.list_sources, limit=1))
+    first = look(viewer, "/cameras").links()
+    assert {"/video/1", "/video/2"} & first == {"/video/2"}
+    [older] = [link for link in first if link.startswith("/cameras?after=")]
+    second = look(viewer, older).links()
+    assert {"/video/1", "/video/2"} & second == {"/video/1"}
+    assert not [link for link in second if link.startswith("/cameras?after=")]
 
 
 def test_an_example_says_what_it_was_cut_out_of() -> None:
