@@ -134,7 +134,7 @@ class VideoFile(Source):
     """One video file, read through FFmpeg."""
 
     def _pictures(self, first_s: float) -> Iterator[tuple[int, float, Any]]:
-        with _open_container(self.uri) as container:
+        with open_container(self.uri) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             offset, index = -1.0 / self.frame_rate, -1
@@ -261,7 +261,7 @@ def _open_file(spec: SourceSpec, path: Path, settings: VideoSettings) -> VideoFi
     if path.stat().st_size == 0:
         raise VideoSourceError(f"{named} is empty")
     try:
-        with _open_container(str(path)) as container:
+        with open_container(str(path)) as container:
             if not container.streams.video:
                 raise VideoSourceError(f"{named} has no video in it")
             stream = container.streams.video[0]
@@ -308,7 +308,7 @@ def _open_images(spec: SourceSpec, path: Path, is_pattern: bool, settings: Video
     return sequence
 
 
-def _open_container(path: str) -> Any:
+def open_container(path: str) -> Any:
     # "file:" keeps FFmpeg from taking a name with a colon for a protocol; whatever a file refers to, no
     # network is asked for it.
     options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}

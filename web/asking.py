@@ -9,6 +9,7 @@ from pipeline import query as queries
 from pipeline.hooks import Hooks
 from pipeline.pointing import Box
 from storage.case_records import NewExample
+from storage.records import SourceRecord
 from web import resources
 from web.access import Caller, visible_source, visible_tracklet
 from web.playing import shown_file
@@ -46,7 +47,9 @@ def _example(services: Services, caller: Caller, given: resources.Example, hooks
         case UploadExample():
             found = _query_by_upload(services, caller, given, hooks)
         case SourceExample():
-            found = _query_by_source(services, caller, given, hooks)
+            source = visible_source(services, caller, given.source)
+            found = _query_by_source(services, source, given, hooks)
+            found.description["camera"] = source.camera  # as the caller pointed at it
     description = {
         name: value for name, value in found.description.items() if name not in ("video", "images")
     }
@@ -75,8 +78,9 @@ def _query_by_upload(services: Services, caller: Caller, given: UploadExample, h
         )  # fmt: skip
 
 
-def _query_by_source(services: Services, caller: Caller, given: SourceExample, hooks: Hooks) -> queries.Query:
-    source = visible_source(services, caller, given.source)
+def _query_by_source(
+    services: Services, source: SourceRecord, given: SourceExample, hooks: Hooks
+) -> queries.Query:
     file = shown_file(source)
     if file is None:
         raise Refused(HTTPStatus.NOT_FOUND, "the recording is not at hand, or must not be shown")

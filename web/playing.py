@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 
 from pipeline.clips import source_file
+from pipeline.video import open_container
 from storage.records import SourceRecord
 
 _PLAYED = {"mov,mp4,m4a,3gp,3g2,mj2": {"h264", "av1", "vp9"}, "matroska,webm": {"vp8", "vp9", "av1"}}
@@ -64,7 +65,7 @@ def _checked(asked: _Asked, changed: int, size: int, inode: int) -> Path | None:
 @lru_cache(maxsize=256)
 def _plays(file: Path, changed: int, size: int) -> bool:
     try:
-        with av.open(f"file:{file}", metadata_errors="replace") as container:
+        with open_container(str(file)) as container:
             stream = container.streams.video[0]
             codecs = _PLAYED.get(container.format.name, set())
             return stream.codec_context.name in codecs and stream.codec_context.pix_fmt in (

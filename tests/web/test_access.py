@@ -182,7 +182,7 @@ def test_a_viewer_of_one_camera_sees_nothing_of_another(make_server: Callable[..
     assert client.get("/api/v1/tracklets", params={"camera": "there"}).json()["tracklets"] == []
     assert [each["camera"] for each in client.get("/api/v1/cameras").json()] == ["here"]
     assert set(client.get("/api/v1/timeline").json()["counts"]) == {"here"}
-    assert {each["camera"] for each in client.get("/api/v1/sources").json()} == {"here"}
+    assert {each["camera"] for each in client.get("/api/v1/sources").json()["sources"]} == {"here"}
     source = next(each.id for each in server.gallery.sources() if each.camera == "there")
     for path in ("", "/thumbnail", "/crops/0", "/trajectory", "/video"):
         assert client.get(f"/api/v1/tracklets/{elsewhere[0]}{path}").status_code == 404, path

@@ -146,7 +146,9 @@ def test_an_uploaded_picture_finds_the_person(server: Server) -> None:
 
 def test_a_box_in_a_recording_finds_the_person_elsewhere(server: Server) -> None:
     ids, client = by_colour(server), server.client("operator")
-    source = next(each["id"] for each in client.get("/api/v1/sources").json() if each["camera"] == "here")
+    source = next(
+        each["id"] for each in client.get("/api/v1/sources").json()["sources"] if each["camera"] == "here"
+    )
     persons = client.get(f"/api/v1/sources/{source}/persons", params={"at_s": 2.0}).json()
     assert len(persons["persons"]) == len(HERE)
     left = min(persons["persons"], key=lambda person: person["box"][0])["box"]

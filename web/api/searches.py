@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pipeline.pointing import QueryError
 from pipeline.thresholds import threshold_of
 from storage.audit_records import AuditCrop
-from storage.case_records import NewExample, SearchRecord
+from storage.case_records import NewExample, SearchRecord, model_identity
 from storage.errors import CropsExpired, GalleryDamaged
 from storage.records import GalleryFilter
 from web.access import (
@@ -72,6 +72,7 @@ def new_search(
             given.reason,
             case_id=given.case_id,
             now=services.clock(),
+            model=model_identity(current.spec),
         )
         _note_search(services, caller, "search", record, examples)
     return results(services, caller, record, limit, hooks.notes)

@@ -108,8 +108,9 @@ def delete_token(services: ServicesDep, caller: ViewerDep, token_id: Id) -> None
 
 def invite(services: Services, user: User) -> Invitation:
     """A link with which a user chooses a password, once."""
-    token, expires = new_token(), services.clock() + INVITATION_S
-    services.gallery.accounts.invite(user.id, token_hash(token), expires)
+    token, now = new_token(), services.clock()
+    expires = now + INVITATION_S
+    services.gallery.accounts.invite(user.id, token_hash(token), expires, now)
     return Invitation(user=user_view(user), path=f"/invitation/{token}", expires=expires)
 
 
