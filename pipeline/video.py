@@ -309,6 +309,7 @@ def _open_images(spec: SourceSpec, path: Path, is_pattern: bool, settings: Video
 
 
 def open_container(path: str) -> Any:
+    """A local file as a container of PyAV, of one of the formats that hold pictures themselves."""
     # "file:" keeps FFmpeg from taking a name with a colon for a protocol; whatever a file refers to, no
     # network is asked for it.
     options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
