@@ -25,6 +25,9 @@ from storage.records import json_object, readable
 
 _LONGEST_ACTION = 64
 
+WITHHELD = "pictures_withheld"
+"""In an entry's subject: how many of its pictures were not kept, as whom they show was erased meanwhile."""
+
 
 def append(
     connection: sa.Connection,
@@ -53,6 +56,9 @@ def append(
         "action": action,
     }
     told = json_object("subject", subject)
+    kept = _not_erased(connection, crops, _search_id(told))
+    if len(kept) < len(crops):
+        told[WITHHELD] = len(crops) - len(kept)
     entry = canonical_json(
         {
             **columns,
@@ -66,7 +72,7 @@ def append(
     link = {"previous": previous, "hash": chained_hash(previous, entry)}
     connection.execute(sa.insert(audit).values(**columns, entry=entry, **link))
     _set_head(connection, seq, link["hash"])
-    _keep_crops(connection, seq, crops, told.get("search_id"))
+    _keep_crops(connection, seq, kept, _search_id(told))
     return parsed(entry, **link)
 
 
@@ -87,8 +93,14 @@ def _set_head(connection: sa.Connection, seq: int, hash: str) -> None:
         connection.execute(sa.insert(audit_head).values(id=1, **values))
 
 
-def _keep_crops(connection: sa.Connection, seq: int, crops: Sequence[AuditCrop], search: Any) -> None:
-    search_id = search if isinstance(search, int) else None
+def _search_id(told: Mapping[str, Any]) -> int | None:
+    search = told.get("search_id")
+    return search if isinstance(search, int) else None
+
+
+def _keep_crops(
+    connection: sa.Connection, seq: int, crops: Sequence[AuditCrop], search_id: int | None
+) -> None:
     rows = [
         {
             "seq": seq,
@@ -97,7 +109,7 @@ def _keep_crops(connection: sa.Connection, seq: int, crops: Sequence[AuditCrop],
             "tracklet_id": crop.tracklet_id,
             "search_id": search_id,
         }
-        for crop in _not_erased(connection, crops, search_id)
+        for crop in crops
     ]
     if rows:
         connection.execute(sa.insert(audit_crops), rows)

@@ -46,7 +46,7 @@ def verify(
     """Walks over the trail; see `AuditTrail.verify`."""
     problems = _Problems()
     last: Head = (0, trail.genesis(connection))
-    num_entries = num_erased = 0
+    num_entries = num_erased = num_accounted = 0
     is_met = expected is None or expected == last
     total = connection.scalar(sa.select(sa.func.count()).select_from(audit)) or 0
     statement = sa.select(audit).order_by(audit.c.seq)
@@ -57,6 +57,7 @@ def verify(
             problems.add(_chain_problems(row, last))
             problems.add(_column_problems(row, told))
             named[row.seq] = _named_crops(told)
+            num_accounted += _accounted(told)
             last = (row.seq, row.hash)
             is_met = is_met or expected == last
         problems.add(_crop_problems(connection, named))
@@ -64,6 +65,8 @@ def verify(
         num_entries += len(rows)
         if progress is not None:
             progress(num_entries, total)
+    if num_erased > num_accounted:
+        problems.add(iter([f"{num_erased - num_accounted} pictures are gone that no erasure tells of"]))
     problems.add(_end_problems(last, trail.noted_head(connection)))
     if expected is not None and not is_met:
         problems.add(_rewritten(expected, last))
@@ -105,6 +108,17 @@ def _column_problems(row: AnyRow, told: Mapping[str, Any] | None) -> Iterator[st
 def _named_crops(told: Mapping[str, Any] | None) -> Counter[str]:
     crops = (told or {}).get("crops")
     return Counter(map(str, crops)) if isinstance(crops, Sequence) else Counter()
+
+
+def _accounted(told: Mapping[str, Any] | None) -> int:
+    """How many pictures an entry says are not there: those that it erased, and its own that were not kept."""
+    subject = (told or {}).get("subject")
+    if not isinstance(subject, Mapping):
+        return 0
+    counts = subject.get("counts") if told and told.get("action") == "erase" else None
+    erased = counts.get("audit_crops", 0) if isinstance(counts, Mapping) else 0
+    withheld = subject.get(trail.WITHHELD, 0)
+    return sum(number for number in (erased, withheld) if isinstance(number, int) and number > 0)
 
 
 def _crop_problems(connection: sa.Connection, named: Mapping[int, Counter[str]]) -> Iterator[str]:

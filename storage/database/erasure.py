@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from storage.database import audit, camera_views, encoding, tracklets
@@ -24,6 +25,10 @@ from storage.database.schema import (
 from storage.database.schema import camera_views as view_rows
 from storage.database.schema import tracklets as tracklet_rows
 from storage.database.tracklets import chunks
+from storage.records import Trajectory
+
+_NEAR_S = 1.0
+_SAME_IOU = 0.3  # as much as makes a drawn box the detection that is meant (pipeline/pointing.py)
 
 _Span = tuple[str, float, float]  # camera, start, end
 
@@ -70,15 +75,54 @@ def scope(connection: sa.Connection, ids: Iterable[int], also_searches: Iterable
     )
 
 
-def _searches_for(connection: sa.Connection, ids: Collection[int], also_searches: Iterable[int]) -> set[int]:
-    """Searches with one of the tracklets as an example or decided to be the same, and those named."""
-    found = _with_example(connection, search_examples.c.search_id, ids)
+def _searches_for(
+    connection: sa.Connection, ids: Mapping[int, _Span], also_searches: Iterable[int]
+) -> set[int]:
+    """Searches with one of them as an example, a box around it, or decided the same; and those named."""
+    found = _with_example(connection, search_examples.c.search_id, ids) | _pointed_at(connection, ids)
     for some in chunks(also_searches):
         found.update(connection.scalars(sa.select(searches.c.id).where(searches.c.id.in_(some))))
     for some in chunks(ids):
         same = (decision_rows.c.tracklet_id.in_(some), decision_rows.c.verdict == "same", stands())
         found.update(connection.scalars(sa.select(decision_rows.c.search_id).where(*same)))
     return found
+
+
+def _pointed_at(connection: sa.Connection, spans: Mapping[int, _Span]) -> set[int]:
+    """Searches with an example that is a box drawn in a recording around one of the tracklets."""
+    found = set()
+    drawn = sa.select(search_examples.c.search_id, search_examples.c.description)
+    for search_id, told in connection.execute(drawn.where(search_examples.c.tracklet_id.is_(None))):
+        moment = _moment(told)
+        if moment is None:
+            continue
+        camera, seconds, box = moment
+        for tracklet_id, (seen_by, start, end) in spans.items():
+            near = seen_by == camera and start - _NEAR_S <= seconds <= end + _NEAR_S
+            if near and _stands_in(tracklets.trajectory(connection, tracklet_id), seconds, box):
+                found.add(search_id)
+    return found
+
+
+def _moment(told: Mapping[str, Any]) -> tuple[str, float, tuple[float, ...]] | None:
+    """Camera, time (seconds UTC) and box that the description of an example names; None if it names none."""
+    try:
+        camera, start, _ = told["span"]
+        box = tuple(float(edge) for edge in told["box"])
+        return str(camera), float(start) - float(told["followed_s"][0]) + float(told["at"]), box
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+
+
+def _stands_in(seen: Trajectory, seconds: float, box: tuple[float, ...]) -> bool:
+    """Whether somebody was in a box at about that time: by the overlap of the two over all they cover."""
+    nearest = int(np.argmin(np.abs(seen.timestamps - seconds)))
+    if abs(float(seen.timestamps[nearest]) - seconds) > _NEAR_S or len(box) != 4:
+        return False
+    low, high = np.maximum(seen.xyxy[nearest][:2], box[:2]), np.minimum(seen.xyxy[nearest][2:], box[2:])
+    shared = float(np.prod(np.maximum(high - low, 0.0)))
+    areas = [float(np.prod(np.subtract(each[2:], each[:2]))) for each in (seen.xyxy[nearest], box)]
+    return shared >= _SAME_IOU * (sum(areas) - shared)
 
 
 def _with_example(connection: sa.Connection, owner: sa.Column[Any], ids: Iterable[int]) -> set[int]:

@@ -233,6 +233,43 @@ def test_searches_and_cases_of_others_do_not_exist(server: Server) -> None:
     assert server.client("admin").get(f"/api/v1/cases/{case}").status_code == 200
 
 
+def test_a_member_sees_no_example_of_a_camera_that_is_not_theirs(server: Server) -> None:
+    wide = server.client("operator")
+    server.user("narrow", "operator", ["there"])
+    narrow = server.logged_in("narrow")
+    here = next(each.id for each in server.gallery.tracklets() if each.camera == "here")
+    source = next(each.id for each in server.gallery.sources() if each.camera == "here")
+    [box, *_] = [
+        person["box"]
+        for person in wide.get(f"/api/v1/sources/{source}/persons", params={"at_s": 2.0}).json()["persons"]
+    ]
+    case = wide.post("/api/v1/cases", json={"name": "bag"}).json()["id"]
+    examples = [{"tracklet": here}, {"source": source, "at_s": 2.0, "box": box}]
+    made = wide.post("/api/v1/searches", json={"examples": examples, "case_id": case}).json()
+    wide.patch(f"/api/v1/cases/{case}", json={"members": ["narrow"]})
+    crop = f"/api/v1/searches/{made['id']}/examples/{made['examples'][1]['id']}/crops/0"
+    assert wide.get(crop).status_code == 200
+    assert narrow.get(crop).status_code == 404
+    for path in (f"/api/v1/searches/{made['id']}", f"/api/v1/cases/{case}"):
+        seen = narrow.get(path)
+        assert seen.status_code == 200
+        assert "here" not in {*_cameras(seen.json())}, path
+    assert narrow.get(f"/api/v1/searches/{made['id']}").json()["hidden_examples"] == 2
+    compare = f"/compare?search={made['id']}&example={made['examples'][1]['id']}&b={here}"
+    assert narrow.get(compare).status_code == 404
+    other = narrow.post("/api/v1/cases", json={"name": "mine"}).json()["id"]
+    taken = narrow.patch(f"/api/v1/searches/{made['id']}", json={"case_id": other})
+    assert taken.status_code == 403
+
+
+def _cameras(found: object) -> list[str]:
+    """Every camera that an answer names."""
+    if isinstance(found, dict):
+        own = [found["camera"]] if isinstance(found.get("camera"), str) else []
+        return own + [name for value in found.values() for name in _cameras(value)]
+    return [name for value in found for name in _cameras(value)] if isinstance(found, list) else []
+
+
 def test_legal_hold_is_for_admins(server: Server) -> None:
     client = server.client("operator")
     case = client.post("/api/v1/cases", json={"name": "bag"}).json()["id"]

@@ -254,6 +254,69 @@ def test_an_erased_person_is_gone_and_the_trail_stays_whole(server: Server) -> N
     assert erased["subject"]["reason"] == "asked for on paper"
 
 
+def test_a_box_drawn_around_an_erased_person_is_erased_as_well(server: Server) -> None:
+    ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    source = next(each.id for each in server.gallery.sources() if each.camera == "here")
+    persons = client.get(f"/api/v1/sources/{source}/persons", params={"at_s": 2.0}).json()["persons"]
+    left, right = sorted((person["box"] for person in persons), key=lambda box: box[0])
+    for box in (left, right):
+        search(client, examples=[{"source": source, "at_s": 2.0, "box": box}])
+    trail = admin.get("/api/v1/audit", params={"action": "search"}).json()["entries"]
+    wanted = {"tracklets": [ids["here", "red"]], "reason": "asked for on paper", "dry_run": False}
+    assert admin.post("/api/v1/erasures", json=wanted).json()["remaining"] == []
+    assert client.get("/api/v1/searches/1").status_code == 404  # nothing of it was left
+    assert client.get("/api/v1/searches/2").status_code == 200  # somebody else's
+    shown = {row["seq"]: admin.get(f"/api/v1/audit/{row['seq']}/crops/0").status_code for row in trail}
+    assert sorted(shown.items()) == list(zip(sorted(shown), (404, 200), strict=True))
+    verified = admin.get("/api/v1/audit/verify").json()
+    assert (verified["ok"], verified["erased_crops"]) == (True, 1)
+
+
+def test_a_picture_that_no_erasure_tells_of_is_missed(server: Server) -> None:
+    ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    search(client, examples=[{"tracklet": ids["here", "red"]}])
+    assert admin.get("/api/v1/audit/verify").json()["ok"]
+    with server.gallery._database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM audit_crops")
+    assert admin.get("/api/v1/audit/verify").json()["problems"] == [
+        "1 pictures are gone that no erasure tells of"
+    ]
+
+
+def test_what_cannot_be_noted_is_not_done(server: Server) -> None:
+    ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    server.user("vic", "viewer")
+    vic = server.gallery.accounts.user_named("vic")
+    assert vic is not None
+    made = search(client, examples=[{"tracklet": ids["here", "red"]}])
+    verdict = {"tracklet": ids["there", "red"], "verdict": "same"}
+    with server.gallery._database.writing() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuses BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    for doer, method, path, body in (
+        (admin, "PATCH", f"/users/{vic.id}", {"role": "admin"}),
+        (admin, "POST", "/users", {"name": "eve", "role": "admin"}),
+        (admin, "PUT", "/retention", {"camera": "here", "metadata_days": 1}),
+        (client, "POST", "/cases", {"name": "quiet"}),
+        (client, "POST", "/searches", {"examples": [{"tracklet": ids["here", "red"]}]}),
+        (client, "POST", f"/searches/{made['id']}/decisions", verdict),
+        (client, "PATCH", f"/searches/{made['id']}", {"threshold": 0.1}),
+        (admin, "POST", "/erasures", {"tracklets": [ids["here", "red"]], "reason": "x", "dry_run": False}),
+    ):  # fmt: skip
+        answer = doer.request(method, f"/api/v1{path}", json=body)
+        assert answer.status_code == 500, f"{path}: {answer.text}"
+    gallery = server.gallery
+    assert {user.name: user.role for user in gallery.accounts.users()}["vic"] == "viewer"
+    assert gallery.accounts.user_named("eve") is None
+    assert gallery.retention.rules() == []
+    assert gallery.cases.cases() == []
+    [only] = gallery.cases.searches()
+    assert only.decisions == ()
+    assert only.threshold == made["threshold"]
+    assert gallery.tracklet(ids["here", "red"]).id
+
+
 def test_a_legal_hold_stops_an_erasure(server: Server) -> None:
     ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
     case = client.post("/api/v1/cases", json={"name": "bag"}).json()["id"]
