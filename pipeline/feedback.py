@@ -22,7 +22,7 @@ from pipeline.thresholds import threshold_in_use
 from storage.case_records import Example, SearchRecord, Verdict
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.gallery import EVERYTHING, Gallery
-from storage.records import EmbedderSpec, GalleryFilter, Generation, Hit, TrackletRecord
+from storage.records import CurrentModel, EmbedderSpec, GalleryFilter, Hit, TrackletRecord
 
 REJECTED_WEIGHT = 0.5  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
 
@@ -95,7 +95,7 @@ def rank(
     Raises:
         QueryError: the gallery is empty, or nothing is left to compare with.
     """
-    current = gallery.current_generation()
+    current = gallery.current_model()
     if current is None:
         raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
     examples, num_not_compared = _example_vectors(gallery, record, current, embedder_loader)
@@ -169,7 +169,7 @@ class _Looking:
     the positives, by id."""
 
     gallery: Gallery
-    generation: Generation
+    generation: CurrentModel
     positives: Embedding
     places: dict[int, int]
     rejected: Embedding
@@ -223,7 +223,7 @@ class _Looking:
 
 
 def _example_vectors(
-    gallery: Gallery, record: SearchRecord, current: Generation, load: Callable[[], Embedder]
+    gallery: Gallery, record: SearchRecord, current: CurrentModel, load: Callable[[], Embedder]
 ) -> tuple[Embedding, int]:
     """Embeddings (E, D) of the examples, and how many have none; missing ones are made from their crops."""
     known, vectors = gallery.cases.vectors(record.id, current.id)
@@ -254,7 +254,7 @@ def _crops(gallery: Gallery, example: Example) -> Sequence[bytes]:
 
 
 def _decided(
-    gallery: Gallery, current: Generation, verdicts: dict[int, Verdict], word: Verdict
+    gallery: Gallery, current: CurrentModel, verdicts: dict[int, Verdict], word: Verdict
 ) -> tuple[list[int], Embedding]:
     """Tracklets with that verdict that have an embedding: ids (N,), embeddings (N, D)."""
     ids = [number for number, verdict in verdicts.items() if verdict == word]

@@ -18,7 +18,7 @@ from storage.accounts import Accounts
 from storage.audit import AuditTrail
 from storage.browse_records import CameraView, NewView, TimeLine, ViewState
 from storage.cases import Cases
-from storage.database import browsing, camera_views, gaps, generations, holds, sources, time_lines
+from storage.database import browsing, camera_views, gaps, generations, holds, hours, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
 from storage.erasure import AuditNote, Eraser, Erasure
@@ -28,6 +28,7 @@ from storage.media import MediaFolder
 from storage.opening import open_parts
 from storage.records import (
     CameraSummary,
+    CurrentModel,
     EmbedderSpec,
     Float32Array,
     GalleryFilter,
@@ -630,6 +631,11 @@ class Gallery:
         with self._database.reading() as connection:
             return rows.counts(connection)
 
+    def num_tracklets(self) -> int:
+        """How many there are; quick however many."""
+        with self._database.reading() as connection:
+            return hours.total(connection)
+
     def cameras(self) -> list[CameraSummary]:
         """One summary per camera, by name."""
         with self._database.reading() as connection:
@@ -740,6 +746,12 @@ class Gallery:
         """The generation that searches use; None before the first tracklet."""
         with self._database.reading() as connection:
             return generations.with_status(connection, "current")
+
+    def current_model(self) -> CurrentModel | None:
+        """As `current_generation`, without counting its embeddings: quick however many."""
+        with self._database.reading() as connection:
+            found = generations.current(connection)
+        return None if found is None else CurrentModel(*found)
 
     def generations(self) -> list[Generation]:
         """All generations, oldest first."""

@@ -374,3 +374,11 @@ class Generation:
     spec: EmbedderSpec
     status: GenerationStatus
     num_embeddings: int
+
+
+@dataclass(frozen=True)
+class CurrentModel:
+    """The generation that searches use: its id, and the model that made its embeddings."""
+
+    id: int
+    spec: EmbedderSpec
