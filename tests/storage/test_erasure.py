@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from storage.gallery import EVERYTHING, Gallery
 from storage.needles import Needle, of_jpeg, of_vector, search_files
 from storage.records import EmbedderSpec, NewTracklet
 from storage.watch_records import NewWatch
-from tests.storage.conftest import Start
+from tests.storage.conftest import ROOT, Start
 from tests.storage.making import OTHER, SPEC, Place, fill, random_vectors, tracklet, unit, version
 
 WIDE = EmbedderSpec("network", "cd" * 32, "crop-1", 512, {})
@@ -404,3 +406,29 @@ def test_filled_galleries_of_the_other_tests_can_be_erased(gallery: Gallery) -> 
     ids = fill(gallery, 3)
     assert gallery.check_erased(gallery.erase(ids, **WHO)) == []
     assert gallery.counts()["tracklets"] == 0
+
+
+def test_an_erasure_takes_no_lock_away_from_those_who_write(sqlite_place: Place) -> None:
+    """Who closes a file gives up all locks of its process on it, SQLite's too: others then drop its log."""
+    look = f"""
+from pathlib import Path
+from storage.gallery import Gallery
+with Gallery.open(Path({str(sqlite_place.folder)!r}), read_only=True) as gallery:
+    print(*(case.name for case in gallery.cases.cases()), gallery.audit.verify().ok)
+"""
+
+    def seen_by_another_process() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    with sqlite_place.create() as gallery:
+        done = gallery.erase([everywhere(gallery)["erased"]], **WHO)
+        assert done.needles
+        assert gallery.check_erased(done) == []
+        seen_by_another_process()
+        for name in ("written-after", "and-again"):
+            gallery.cases.add_case(name, "", "ada")
+            assert f"{name}" in seen_by_another_process()
+        assert seen_by_another_process().endswith("True\n")
