@@ -15,7 +15,7 @@ from tests.web.conftest import Filled, listening, serve_copy
 from web import resources
 from web.app import create_app
 
-EXAMPLES = int(os.environ.get("RETRACE_API_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("RETRACE_API_EXAMPLES", "6"))
 """Requests of each kind for each operation; more find more."""
 
 
@@ -65,7 +65,8 @@ def test_every_answer_has_an_example_that_it_could_be() -> None:
                 if status.startswith("2") and name:
                     example = schemas[name]["examples"][0]
                     model = getattr(resources, name)
-                    assert model.model_validate(example).model_dump(exclude_unset=True) == example, name
+                    shown = model.model_validate(example).model_dump(mode="json", exclude_unset=True)
+                    assert shown == example, name
                 else:
                     assert not (status.startswith("2") and schema), f"{method} {path} answers without a model"
 

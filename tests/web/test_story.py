@@ -257,9 +257,10 @@ def test_an_erased_person_is_gone_and_the_trail_stays_whole(server: Server) -> N
 def test_a_box_drawn_around_an_erased_person_is_erased_as_well(server: Server) -> None:
     ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
     source = next(each.id for each in server.gallery.sources() if each.camera == "here")
-    persons = client.get(f"/api/v1/sources/{source}/persons", params={"at_s": 2.0}).json()["persons"]
-    left, right = sorted((person["box"] for person in persons), key=lambda box: box[0])
-    for box in (left, right):
+    for colour in ("red", "green"):
+        seen = server.gallery.trajectory(ids["here", colour])
+        assert seen.timestamps[20] == 1002.0
+        box = (seen.xyxy[20] + [2, 1, 3, -2]).tolist()  # as somebody draws it
         search(client, examples=[{"source": source, "at_s": 2.0, "box": box}])
     trail = admin.get("/api/v1/audit", params={"action": "search"}).json()["entries"]
     wanted = {"tracklets": [ids["here", "red"]], "reason": "asked for on paper", "dry_run": False}
