@@ -222,7 +222,7 @@ class _Coarse:
         with _threads_for(1):
             scores, ids = self._index.search(rounded, top_k, params=_selection(keep))
         lost = float(np.linalg.norm(query - rounded / self._scale))
-        slack = (self._worst + lost) * min(1.0, _DEVIATIONS / self._root)
+        slack = (self._worst + lost) * min(1.0, _DEVIATIONS / self._root) + _FLOAT32_SLACK
         there = ids[0] >= 0
         return scores[0][there] / self._scale**2, ids[0][there], slack
 

@@ -111,3 +111,27 @@ def test_a_filtered_search_over_many_rows_is_quick() -> None:
     for _ in range(5):
         index.search(vectors[:1], 20, keep)
     assert time.perf_counter() - began < 2.5  # about 0.03 s each; a slow machine may take its time
+
+
+def test_a_look_at_bytes_first_changes_no_answer() -> None:
+    """Many vectors of many numbers, one query: also after some were exchanged and others removed."""
+    rng = np.random.default_rng(4)
+    people = random_vectors(2_000, seed=5, dimension=256)
+    vectors = unit(people[rng.integers(0, 2_000, 24_000)] + 0.02 * rng.normal(size=(24_000, 256)))
+    ids = rng.permutation(np.arange(1, 24_001)).astype(np.int64)
+    index = VectorIndex(256)
+    index.add(ids[:9_000], vectors[:9_000])
+    index.add(ids[9_000:], vectors[9_000:])
+    vectors[:50] = unit(people[rng.integers(0, 2_000, 50)] + 0.02 * rng.normal(size=(50, 256)))
+    index.replace(ids[:50], vectors[:50])
+    index.remove(ids[-500:])
+    ids, vectors = ids[:-500], vectors[:-500]
+    assert index._coarse is not None
+    quick = 0
+    for query in vectors[[0, 7, 20_000]]:
+        for keep in (None, ids[:22_000]):
+            rows = slice(None) if keep is None else slice(22_000)
+            ((found, _),) = index.search(query[None], 5, keep)
+            assert found.tolist() == ranked(vectors[rows], ids[rows], query, 5)
+            quick += index._search_coarsely(index._coarse, query[None], 5, keep) is not None
+    assert quick == 6, "the bytes alone should have sufficed"
