@@ -10,15 +10,13 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from storage.account_records import Role, Session, User
+from storage.account_records import Role, Session, User, lower_role
 from storage.case_records import Case, SearchRecord
 from storage.errors import CaseNotFound, SearchNotFound, SourceNotFound, TrackletNotFound
 from storage.records import GalleryFilter, SourceRecord, TrackletRecord
 from web.problems import Refused
 from web.resources import Filter
 from web.services import Services
-
-RANK: dict[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Caller:
 
     def may(self, role: Role) -> bool:
         """Whether they have at least this role."""
-        return RANK[self.role] >= RANK[role]
+        return lower_role(self.role, role) == role
 
     def sees(self, camera: str) -> bool:
         """Whether they may see this camera."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from storage.gallery import Gallery
     from web.settings import ServerSettings
 
-_INVITATION_S = 86_400.0
-
 
 def serve(
     gallery: Annotated[Path, typer.Option("--gallery", help="Folder of the gallery.")],
@@ -125,15 +123,14 @@ def _invite_first(gallery: Gallery, settings: ServerSettings) -> None:
     """Until somebody can log in as an admin, each start prints a link with which to become the first."""
     import time
 
-    from web.tokens import new_token, token_hash
+    from web.invitations import invite
 
     admins = [user for user in gallery.accounts.users() if user.role == "admin" and user.enabled]
     if any(user.has_password for user in admins):
         return
     admin = admins[0] if admins else gallery.accounts.add_user("admin", "admin")
-    token = new_token()
-    gallery.accounts.invite(admin.id, token_hash(token), time.time() + _INVITATION_S)
+    path, _ = invite(gallery, admin.id, time.time(), days=1)
     typer.echo(
         f"Nobody can log in yet. Choose the password of '{admin.name}' within a day, once, at\n"
-        f"  {settings.url}/invitation/{token}"
+        f"  {settings.url}{path}"
     )

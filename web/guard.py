@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.account_records import Session
 from storage.errors import DatabaseUnavailable
-from web.access import RANK, Caller
+from web.access import Caller
 from web.problems import problem
 from web.services import Services
 from web.settings import LOOPBACK_NAMES, is_loopback
@@ -128,7 +128,7 @@ class Guard:
         """Whether nobody on the way can read along: TLS, here or at the proxy, or this very machine."""
         if scope["scheme"] == "https" or not self._services.settings.trusted_proxies:
             return True
-        return is_loopback(_address(scope)) and is_loopback(_host(Headers(scope=scope).get("host", "")))
+        return is_loopback(client_address(scope)) and is_loopback(_host(Headers(scope=scope).get("host", "")))
 
     async def _identify(self, scope: Scope, headers: Headers, cookie: list[str]) -> ASGIApp | None:
         """Note the caller in the scope; the refusal if there is something wrong with them."""
@@ -150,7 +150,9 @@ class Guard:
             given = headers.get("x-csrf-token", "")
             if not hmac.compare_digest(given.encode(), session.csrf_token.encode()):
                 return problem(403, "the header X-CSRF-Token is missing or old: reload the page")
-        scope["retrace.caller"] = Caller(session.user, session.user.role, "session", _address(scope), session)
+        scope["retrace.caller"] = Caller(
+            session.user, session.user.role, "session", client_address(scope), session
+        )
         return None
 
     async def _by_token(self, scope: Scope, authorization: str) -> ASGIApp | None:
@@ -162,8 +164,7 @@ class Guard:
         if found is None:
             return problem(401, "this token is not known, or has expired", {"WWW-Authenticate": "Bearer"})
         known, user = found
-        role = min(known.role, user.role, key=RANK.__getitem__)
-        scope["retrace.caller"] = Caller(user, role, "token", _address(scope))
+        scope["retrace.caller"] = Caller(user, known.role, "token", client_address(scope))
         return None
 
     def _session(self, token: str, may_rotate: bool, cookie: list[str], scheme: str) -> Session | None:
@@ -215,7 +216,8 @@ def _host(header: str) -> str:
         return ""
 
 
-def _address(scope: Scope) -> str:
+def client_address(scope: Scope) -> str:
+    """Where a request comes from; behind a trusted proxy, as that says."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 

@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Accounts: who may search in the browser, and as what.", no_args_is_help=True)
 
-INVITATION_DAYS = 7
-"""How long a link to choose a password is good."""
-
 Name = Annotated[str, typer.Argument(help="The user's name.")]
 Url = Annotated[str, typer.Option(help="Where users find this gallery; the link begins with it.")]
-DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_URL = "http://127.0.0.1:8765"  # where `serve` listens
 
 
 class RoleChoice(StrEnum):
@@ -140,19 +137,19 @@ def remove(name: Name, gallery: GalleryDir, database: DatabaseUrl = None) -> Non
 
 
 def _invite(opened: Gallery, user: User, url: str) -> str:
-    """The link with which a user chooses a password; only its hash is stored."""
-    import secrets
+    """The link with which a user chooses a password."""
     import time
-    from hashlib import sha256
 
-    token = secrets.token_urlsafe(32)
-    expires = time.time() + INVITATION_DAYS * 86400
-    opened.accounts.invite(user.id, sha256(token.encode()).hexdigest(), expires)
-    return f"{url.rstrip('/')}/invitation/{token}"
+    from web.invitations import invite
+
+    path, _ = invite(opened, user.id, time.time())
+    return url.rstrip("/") + path
 
 
 def _print_invitation(user: User, link: str) -> None:
-    typer.echo(f"With this link {user.name} chooses a password, once, within {INVITATION_DAYS} days:")
+    from web.invitations import INVITATION_DAYS
+
+    typer.echo(f"With this link {user.name} chooses a password, once, within {INVITATION_DAYS:g} days:")
     typer.echo(link)
 
 

@@ -21,7 +21,7 @@ from storage.gallery import Gallery
 from tests.alerts.people import picture, store
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-LINK = "http://127.0.0.1:8000/invitation/"
+LINK = "http://127.0.0.1:8765/invitation/"
 
 
 @pytest.fixture

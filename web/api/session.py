@@ -12,7 +12,7 @@ from storage.account_records import User
 from web import passwords
 from web.access import AnyoneDep, Caller, ServicesDep, ViewerDep
 from web.audit import audited, note
-from web.guard import session_cookie
+from web.guard import client_address, session_cookie
 from web.problems import Refused
 from web.resources import ChangePassword, ChoosePassword, LogIn, Me
 from web.services import Services
@@ -39,7 +39,7 @@ def log_in(
     services: ServicesDep, caller: AnyoneDep, request: Request, response: Response, given: LogIn
 ) -> Me:
     """Log in with a password; the answer sets the session's cookie."""
-    address = _address(request)
+    address = client_address(request.scope)
     subjects = _subjects(given.name, address)
     _refuse_too_many(services, subjects, address)
     found = services.gallery.accounts.password_of(given.name)
@@ -75,7 +75,7 @@ def choose_password(
         raise Refused(HTTPStatus.NOT_FOUND, "this invitation was used, or has expired: ask for a new one")
     _refuse_weak(given.password, user.name)
     stored = services.passwords.hash(given.password)
-    address = _address(request)
+    address = client_address(request.scope)
     with audited(services, None, "password chosen", {"name": user.name}, origin=address):
         accepted = services.gallery.accounts.accept_invitation(hashed, stored, services.clock())
         if accepted is None:
@@ -152,7 +152,3 @@ def _network(address: str) -> str:
 def _refuse_weak(password: str, user: str) -> None:
     if weakness := passwords.weakness(password, user):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, weakness)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

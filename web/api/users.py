@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from storage.account_records import ApiToken, User
-from web.access import RANK, AdminDep, ServicesDep, ViewerDep
+from web.access import AdminDep, ServicesDep, ViewerDep
 from web.audit import audited
+from web.invitations import invite
 from web.problems import Refused
 from web.resources import Invitation, MadeToken, NewToken, NewUser, TokenView, UserChange, UserView
 from web.services import Services
@@ -19,7 +20,6 @@ router = APIRouter(tags=["users"])
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-INVITATION_S = 7 * 86_400.0
 _DAY_S = 86_400.0
 _HINT = 8  # letters of a token, by which its owner knows it again
 
@@ -37,7 +37,7 @@ def new_user(services: ServicesDep, caller: AdminDep, given: NewUser) -> Invitat
     with audited(services, caller, "user added", given.model_dump(exclude={"name"})) as told:
         user = services.gallery.accounts.add_user(given.name, given.role, cameras, now=services.clock())
         told["user"] = user.name
-        return invite(services, user)
+        return _invited(services, user)
 
 
 @router.patch("/users/{user_id}")
@@ -67,7 +67,7 @@ def invite_again(services: ServicesDep, caller: AdminDep, user_id: Id) -> Invita
     """A new link, for a password that was forgotten; the old password stays until the link is used."""
     user = services.gallery.accounts.user(user_id)
     with audited(services, caller, "user invited", {"user": user.name}):
-        return invite(services, user)
+        return _invited(services, user)
 
 
 @router.get("/tokens")
@@ -83,7 +83,7 @@ def make_token(services: ServicesDep, caller: ViewerDep, given: NewToken) -> Mad
     """Make an API token for oneself; it is shown in this answer only."""
     if caller.via != "session":
         raise Refused(HTTPStatus.FORBIDDEN, "tokens are made in the browser, not with another token")
-    if RANK[given.role] > RANK[caller.role]:
+    if not caller.may(given.role):
         raise Refused(HTTPStatus.FORBIDDEN, f"your own role is {caller.role}: a token cannot have more")
     now = services.clock()
     token = new_token(API_PREFIX)
@@ -106,12 +106,9 @@ def delete_token(services: ServicesDep, caller: ViewerDep, token_id: Id) -> None
         services.gallery.accounts.remove_token(token_id)
 
 
-def invite(services: Services, user: User) -> Invitation:
-    """A link with which a user chooses a password, once."""
-    token, now = new_token(), services.clock()
-    expires = now + INVITATION_S
-    services.gallery.accounts.invite(user.id, token_hash(token), expires, now)
-    return Invitation(user=user_view(user), path=f"/invitation/{token}", expires=expires)
+def _invited(services: Services, user: User) -> Invitation:
+    path, expires = invite(services.gallery, user.id, services.clock())
+    return Invitation(user=user_view(user), path=path, expires=expires)
 
 
 def user_view(user: User) -> UserView:

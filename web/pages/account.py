@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import HTMLResponse
 
-from web.access import RANK, AnyoneDep, ServicesDep, ViewerDep
+from storage.account_records import ROLES
+from web.access import AnyoneDep, ServicesDep, ViewerDep
 from web.api import users
 from web.pages.rendering import moved, page
 from web.tokens import token_hash
@@ -49,7 +50,7 @@ def invitation(
 def account(services: ServicesDep, caller: ViewerDep) -> HTMLResponse:
     """Password and API tokens."""
     tokens = [token for token in users.list_tokens(services, caller) if token.user == caller.name]
-    roles = [role for role in RANK if RANK[role] <= RANK[caller.role]]
+    roles = [role for role in ROLES if caller.may(role)]
     return page(
         caller,
         "account.html",

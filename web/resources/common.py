@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Role = Literal["viewer", "operator", "admin"]
-Verdict = Literal["same", "different", "unsure"]
+from storage.account_records import Role as Role
+from storage.case_records import Verdict as Verdict
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seconds = Annotated[float, Field(ge=-1e11, le=1e11, allow_inf_nan=False)]
