@@ -147,7 +147,7 @@ def ingest(
         _hooks() as hooks,
         Gallery.open(gallery, url=database or settings.storage.database_url, create=True) as opened,
     ):
-        current = opened.current_generation()
+        current = opened.generations.current()
         if embedder is None and current is not None and not _names(set_, config, "embedder"):
             settings = settings.replace(embedder=_settings_of(current.spec, device))
         summary = run_ingest(opened, specs, settings, hooks)
@@ -304,9 +304,9 @@ def reindex(
         return
     with _hooks() as hooks, _open(gallery, database, write=True) as opened:
         if rollback:
-            current = opened.rollback_generation()
+            current = opened.generations.roll_back()
             note(opened, "re-index rolled back", {"embedder": str(current.spec)})
-            missing = opened.num_missing_embeddings(current.id)
+            missing = opened.generations.num_missing(current.id)
             if missing:
                 hooks.on_note(
                     f"{missing} tracklets have no embedding by {current.spec.name} and will not be found; "

@@ -99,7 +99,7 @@ def _read(
         case_id=case_id, before=found[-1].id if found else None, limit=_PAGE
     ):
         found += page
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     return CaseFile(
         gallery=gallery.uuid,
         case=case,

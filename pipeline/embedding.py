@@ -85,7 +85,7 @@ def require_current(gallery: Gallery, spec: EmbedderSpec) -> None:
     Raises:
         WrongEmbedder: the gallery's embeddings were made by another model.
     """
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     if current is not None and not current.spec.same_as(spec):
         raise WrongEmbedder(
             f"the gallery holds embeddings of {current.spec}, not of {spec}: "

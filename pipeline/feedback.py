@@ -95,7 +95,7 @@ def rank(
     Raises:
         QueryError: the gallery is empty, or nothing is left to compare with.
     """
-    current = gallery.current_model()
+    current = gallery.generations.current_model()
     if current is None:
         raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
     examples, num_not_compared = _example_vectors(gallery, record, current, embedder_loader)
@@ -201,6 +201,8 @@ class _Looking:
         return sorted(self._marked(found), key=lambda hit: (-hit.similarity, hit.record.id))
 
     def _marked(self, hits: Sequence[Hit]) -> list[Ranked]:
+        if not hits:
+            return []
         ids, vectors = self.gallery.embeddings((hit.record.id for hit in hits), self.generation.id)
         similarities = dict(zip(ids, self._similarities(ids, vectors), strict=True))
         direction = ranking_direction(self.positives, self.rejected)
@@ -258,6 +260,8 @@ def _decided(
 ) -> tuple[list[int], Embedding]:
     """Tracklets with that verdict that have an embedding: ids (N,), embeddings (N, D)."""
     ids = [number for number, verdict in verdicts.items() if verdict == word]
+    if not ids:
+        return [], np.zeros((0, current.spec.dimension), np.float32)
     return gallery.embeddings(ids, current.id)
 
 

@@ -74,7 +74,7 @@ def load_embedder(gallery: Gallery, device: str | None = None) -> Embedder:
     Raises:
         QueryError: the gallery is empty, or the model's files are not what they were.
     """
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     if current is None:
         raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
     embedder = build_embedder(on_device(settings_of(current.spec), device))
@@ -91,7 +91,7 @@ def search(gallery: Gallery, query: Query, top_k: int, wanted: GalleryFilter) ->
 
     Unless the filter says otherwise, the query's own camera is left out within its own time span.
     """
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     if current is None:
         raise QueryError(f"the gallery {gallery.folder} holds no tracklets yet: run ingest first")
     if query.span is not None and wanted.exclude_span is None:

@@ -71,7 +71,7 @@ def reindex(
     """
     hooks = hooks or Hooks()
     begin = perf_counter()
-    generation = gallery.begin_generation(embedder.spec)
+    generation = gallery.generations.begin(embedder.spec)
     embedded, failed = _fill(gallery, generation, embedder, settings, hooks)
     sampled = _verify(gallery, generation, embedder, settings)
     if failed and not sampled:
@@ -79,7 +79,7 @@ def reindex(
             f"none of {failed} tracklets can be embedded, as if the crops in {gallery.folder / 'media'} were "
             "gone: bring them back; the old generation stays in use"
         )
-    gallery.switch_generation(generation.id, allowed_missing=failed)
+    gallery.generations.switch(generation.id, allowed_missing=failed)
     return ReindexSummary(
         generation=generation.id,
         embedder=str(embedder.spec),
@@ -99,9 +99,9 @@ def status(gallery: Gallery) -> list[dict[str, Any]]:
             "status": generation.status,
             "embedder": describe(generation.spec),
             "embeddings": generation.num_embeddings,
-            "missing": gallery.num_missing_embeddings(generation.id),
+            "missing": gallery.generations.num_missing(generation.id),
         }
-        for generation in gallery.generations()
+        for generation in gallery.generations.all()
     ]
 
 
@@ -121,12 +121,12 @@ def _fill(
     """Write the missing rows, those of tracklets ingested meanwhile included."""
     total, embedded, failed, last = gallery.counts()["tracklets"], 0, 0, 0
     done = generation.num_embeddings
-    while ids := gallery.missing_embeddings(generation.id, after_id=last, limit=_BATCH):
+    while ids := gallery.generations.missing(generation.id, after_id=last, limit=_BATCH):
         frames = gallery.num_frames(ids)
         vectors = embed_tracklets(embedder, [_crops(gallery, i) for i in ids], settings.clips)
         rows = [(i, vector) for i, vector in zip(ids, vectors, strict=True) if vector is not None]
         if rows:
-            embedded += gallery.add_embeddings(
+            embedded += gallery.generations.add(
                 generation.id, [i for i, _ in rows], np.stack([v for _, v in rows]), frames
             )
         failed, last = failed + len(ids) - len(rows), ids[-1]
@@ -157,7 +157,7 @@ def _verify(gallery: Gallery, generation: Generation, embedder: Embedder, settin
     vectors = np.stack([vector for vector in fresh if vector is not None])  # (S, D)
     own = (vectors * stored).sum(axis=1)
     nearest = np.full(len(ids), -1.0)
-    for _, rows in gallery.stored_embeddings(generation.id):
+    for _, rows in gallery.generations.stored(generation.id):
         nearest = np.maximum(nearest, (vectors @ rows.T).max(axis=1))
     wrong = np.flatnonzero((own < _SELF_SIMILARITY) | (nearest > own + 1e-3))
     if len(wrong):
@@ -174,7 +174,7 @@ def _sample(gallery: Gallery, generation_id: int) -> tuple[list[int], npt.NDArra
     ids: list[int] = []
     vectors: list[npt.NDArray[np.float32]] = []
     seen = 0
-    for batch, rows in gallery.stored_embeddings(generation_id):
+    for batch, rows in gallery.generations.stored(generation_id):
         picked = np.arange(-seen % step, len(batch), step)
         ids.extend(int(i) for i in batch[picked])
         vectors.extend(rows[picked])

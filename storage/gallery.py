@@ -24,16 +24,15 @@ from storage.database.engine import Database
 from storage.erasure import AuditNote, Eraser, Erasure
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
+from storage.generations import Generations
 from storage.media import MediaFolder
 from storage.opening import open_parts
 from storage.records import (
     CameraSummary,
-    CurrentModel,
     EmbedderSpec,
     Float32Array,
     GalleryFilter,
     Gap,
-    Generation,
     Hit,
     Int32Array,
     NewTracklet,
@@ -76,6 +75,7 @@ class Gallery:
         accounts: Who may use it, and how they prove who they are.
         audit: Who did what.
         cases: Cases, searches and decisions.
+        generations: The embeddings of each model, and which of them searches use.
         retention: What leaves when it is too old.
     """
 
@@ -92,6 +92,7 @@ class Gallery:
         self.accounts = Accounts(database)
         self.audit = AuditTrail(database)
         self.cases = Cases(database)
+        self.generations = Generations(database)
         self._index = GalleryIndex(database, self._snapshots, mark.uuid)
         self.retention = Retention(database, self._media, self._snapshots, self._index.refresh_if_loaded)
         self._eraser = Eraser(folder, mark, database, self._media, self._snapshots, self._index)
@@ -520,8 +521,17 @@ class Gallery:
         Raises:
             GenerationNotFound: The generation does not exist (any more).
         """
+        wanted = np.unique(np.fromiter(ids, np.int64))
+        in_memory = self._index.embeddings(wanted, generation)
+        if in_memory is not None:
+            return in_memory[0].tolist(), in_memory[1]
         with self._database.reading() as connection:
-            return generations.vectors(connection, ids, generation)
+            return generations.vectors(connection, wanted.tolist(), generation)
+
+    def num_frames(self, ids: Iterable[int]) -> dict[int, int]:
+        """The number of frames of those of `ids` that exist: it changes when a tracklet is refined."""
+        with self._database.reading() as connection:
+            return rows.num_frames(connection, ids)
 
     def delete_tracklets(self, ids: Iterable[int]) -> int:
         """Deletes tracklets for good: rows, embeddings of every generation, crops, index entries, snapshots.
@@ -739,119 +749,6 @@ class Gallery:
             ]
             for ids, scores in ranked
         ]
-
-    # Generations
-
-    def current_generation(self) -> Generation | None:
-        """The generation that searches use; None before the first tracklet."""
-        with self._database.reading() as connection:
-            return generations.with_status(connection, "current")
-
-    def current_model(self) -> CurrentModel | None:
-        """As `current_generation`, without counting its embeddings: quick however many."""
-        with self._database.reading() as connection:
-            found = generations.current(connection)
-        return None if found is None else CurrentModel(*found)
-
-    def generations(self) -> list[Generation]:
-        """All generations, oldest first."""
-        with self._database.reading() as connection:
-            return generations.every(connection)
-
-    def begin_generation(self, spec: EmbedderSpec) -> Generation:
-        """The generation of `spec`, made (status building) if there is none: begins or resumes a re-index."""
-        with self._database.writing() as connection:
-            return generations.begin(connection, spec)
-
-    def num_missing_embeddings(self, generation_id: int) -> int:
-        """How many tracklets have no embedding in a generation and could have one.
-
-        Raises:
-            GenerationNotFound: It does not exist (any more); likewise below.
-        """
-        with self._database.reading() as connection:
-            generations.get(connection, generation_id)
-            return generations.num_missing(connection, generation_id)
-
-    def missing_embeddings(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
-        """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
-
-        Those whose embeddings retention has taken are not among them.
-        """
-        with self._database.reading() as connection:
-            generations.get(connection, generation_id)
-            return generations.missing(connection, generation_id, after_id, limit)
-
-    def num_frames(self, ids: Iterable[int]) -> dict[int, int]:
-        """The number of frames of those of `ids` that exist: it changes when a tracklet is refined."""
-        with self._database.reading() as connection:
-            return rows.num_frames(connection, ids)
-
-    def add_embeddings(
-        self,
-        generation_id: int,
-        ids: Sequence[int],
-        embeddings: npt.NDArray[np.float32],
-        num_frames: Mapping[int, int] | None = None,
-    ) -> int:
-        """Adds embeddings (N, D), norm 1, to a generation.
-
-        Args:
-            num_frames: What `Gallery.num_frames` said before the crops were read: tracklets that were refined
-                since are left out, and stay missing. None takes them all.
-
-        Returns:
-            How many were added: not those of tracklets that have one already or were deleted meanwhile, nor
-            of those whose embeddings retention has taken.
-        """
-        if len(ids) != len(embeddings):
-            raise ValueError(f"expected one embedding per id, got {len(embeddings)} for {len(ids)} ids")
-        with self._database.writing() as connection:
-            checked = unit_vectors(embeddings, generations.get(connection, generation_id).spec.dimension)
-            if num_frames is not None:
-                now = rows.num_frames(connection, ids)
-                same = [
-                    place for place, number in enumerate(ids) if num_frames.get(number) == now.get(number)
-                ]
-                ids, checked = [ids[place] for place in same], checked[same]
-            return generations.add(connection, generation_id, ids, checked)
-
-    def stored_embeddings(
-        self, generation_id: int, *, batch_size: int = 8192
-    ) -> Iterator[tuple[npt.NDArray[np.int64], Float32Array]]:
-        """All embeddings of a generation in batches: ids (N,), vectors (N, D) of norm 1."""
-        last_seq = 0
-        while True:
-            with self._database.reading() as connection:
-                generation = generations.get(connection, generation_id)
-                last_seq, ids, batch = generations.stored(connection, generation, last_seq, batch_size)
-            if ids:
-                yield np.array(ids, np.int64), batch
-            if len(ids) < batch_size:
-                return
-
-    def switch_generation(self, generation_id: int, *, allowed_missing: int = 0) -> None:
-        """Makes a generation the current one, in one transaction; the one before stays for a rollback.
-
-        Args:
-            allowed_missing: How many tracklets may lack an embedding in it; those are not found any more.
-
-        Raises:
-            GenerationIncomplete: More tracklets lack one.
-        """
-        with self._database.writing() as connection:
-            generations.switch(connection, generation_id, allowed_missing)
-
-    def rollback_generation(self) -> Generation:
-        """Exchanges the current and the previous generation in one transaction; returns the new current.
-
-        Tracklets that came in since the switch are not found until a re-index with that model adds them.
-
-        Raises:
-            GenerationNotFound: There is no previous one.
-        """
-        with self._database.writing() as connection:
-            return generations.roll_back(connection)
 
 
 def _time(name: str, seconds: float) -> float:

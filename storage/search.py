@@ -79,6 +79,20 @@ class GalleryIndex:
                 )
             return view.index.search(queries, top_k, view.columns.matching(filter))
 
+    def embeddings(self, ids: IdArray, generation: int) -> tuple[IdArray, Float32Array] | None:
+        """Those of the ids (N,) that are committed and indexed, and their embeddings.
+
+        None if they are not in memory: nobody has searched yet, or they are of another generation.
+        """
+        if self._view is None:
+            return None
+        self.refresh()
+        with self._lock.reading():
+            view = self._view
+            if view is None or view.generation != generation:
+                return None
+            return view.index.find(ids)
+
     def refresh(self) -> None:
         """Brings the index to what the database says now."""
         with self._refreshing:

@@ -84,6 +84,14 @@ class VectorIndex:
             return np.zeros((0, self.dimension), np.float32)
         return np.asarray(self._index.reconstruct_batch(ids))
 
+    def find(self, ids: IdArray) -> tuple[IdArray, Float32Array]:
+        """Those of the ids (N,) that are there, and their vectors (M, D) float32."""
+        try:
+            return ids, self.vectors(ids)
+        except RuntimeError:  # what FAISS raises for an id that it does not have
+            there = ids[np.isin(ids, self.ids)]
+            return there, self.vectors(there)
+
     def search(self, queries: Float32Array, top_k: int, keep: IdArray | None = None) -> list[Ranked]:
         """The most similar vectors.
 

@@ -142,7 +142,7 @@ def embedded_by(gallery: Gallery, embedder: str) -> Gallery:
     """The gallery with the embeddings of that embedder."""
     if embedder == "ste_nvan" and weights.default_embedder() is None:
         pytest.skip("no embedder's weights came with this checkout")
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     if current is None or current.spec.name != embedder:
         reindex(gallery, build_embedder(named_embedder(embedder)), BatchSettings())
     return gallery

@@ -42,7 +42,7 @@ class Networks:
             NetworksBusy: likewise for what follows.
         """
         with self._turn():
-            current = self._gallery.current_model()
+            current = self._gallery.generations.current_model()
             if self._embedder is None or current is None or not self._embedder.spec.same_as(current.spec):
                 self._embedder = load_embedder(self._gallery, self._device)
             return self._embedder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from argon2 import PasswordHasher, profiles
+from argon2 import Parameters, PasswordHasher, profiles
 from argon2.exceptions import InvalidHashError, VerificationError
 
 MIN_LENGTH = 12
@@ -13,10 +13,14 @@ _AT_ONCE = threading.BoundedSemaphore(4)  # each takes 64 MB: a flood of log-ins
 
 
 class Passwords:
-    """Hashes and checks passwords."""
+    """Hashes and checks passwords.
 
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher.from_parameters(profiles.RFC_9106_LOW_MEMORY)
+    Args:
+        parameters: how much work a guess is.
+    """
+
+    def __init__(self, parameters: Parameters = profiles.RFC_9106_LOW_MEMORY) -> None:
+        self._hasher = PasswordHasher.from_parameters(parameters)
         self._nobody = self._hasher.hash("a password that nobody has")
 
     def hash(self, password: str) -> str:

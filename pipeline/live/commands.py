@@ -79,7 +79,7 @@ def run(
         if not as_view:
             stack.enter_context(logging_to(json_handler()))
         while not stop.is_set():
-            current = opened.current_generation()
+            current = opened.generations.current()
             if current is not None and not asked:
                 settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
             system = Run(opened, settings, LogHooks())

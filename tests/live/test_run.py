@@ -354,7 +354,7 @@ def test_a_gallery_switched_to_another_model_is_gone_on_with(
     assert process.returncode == 0, logged
     assert "the gallery has another model now" in logged
     with Gallery.open(folder) as gallery:
-        current = gallery.current_generation()
+        current = gallery.generations.current()
         assert current is not None
         assert current.spec.name == "colour_stripes"
         assert current.num_embeddings == gallery.counts()["tracklets"]

@@ -229,7 +229,7 @@ def test_an_example_of_another_camera_is_not_shown(
 def test_it_does_not_tell_how_the_server_is_built(
     gallery: Gallery, case: SearchRecord, tmp_path: Path
 ) -> None:
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     assert current is not None
     stream = gallery.begin_source("gate", "rtsp://***@10.0.0.7/live", "gate", 5000.0, "", live=True)
     red = gallery.embedding(ids_of(gallery, "here")[0])
@@ -283,7 +283,7 @@ def test_a_threshold_of_another_model_does_not_apply(
     reindex(gallery, build_embedder(settings), BatchSettings())
     folder = unpacked(gallery, case.case_id, tmp_path)
     (search,) = json.loads((folder / "case.json").read_text())["searches"]
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     assert current is not None
     threshold = threshold_of(current.spec)
     assert search["threshold"] == threshold != case.threshold

@@ -281,7 +281,7 @@ def test_examples_are_embedded_again_after_a_reindex(gallery: Gallery, tmp_path:
         config = load_config(overrides=["embedder.name=colour_stripes", *detector])
         ingest(gallery, [SourceSpec(camera, str(scene.video), start)], config)
     here = list(gallery.tracklets(GalleryFilter(cameras=frozenset(["here"]))))
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     assert current is not None
     pictures = tuple(gallery.crops(here[0].id))
     examples = [
@@ -299,7 +299,7 @@ def test_examples_are_embedded_again_after_a_reindex(gallery: Gallery, tmp_path:
     assert found.spec == model.spec
     assert order(found) == order(before)
     assert loads == [6, 4]
-    now = gallery.current_generation()
+    now = gallery.generations.current()
     assert now is not None
     known, vectors = gallery.cases.vectors(search.id, now.id)
     assert known == [example.id for example in search.examples[:2]]
@@ -314,9 +314,9 @@ def test_a_threshold_of_another_model_does_not_apply(gallery: Gallery) -> None:
     own = ranked(gallery, search)
     assert (own.threshold, own.threshold_note) == (0.3, None)
     spec = replace(SPEC, preprocessing_hash="another")
-    later = gallery.begin_generation(spec)
-    gallery.add_embeddings(later.id, ids, np.stack([axis(1), axis(1, 0.1)]), gallery.num_frames(ids))
-    gallery.switch_generation(later.id)
+    later = gallery.generations.begin(spec)
+    gallery.generations.add(later.id, ids, np.stack([axis(1), axis(1, 0.1)]), gallery.num_frames(ids))
+    gallery.generations.switch(later.id)
     gallery.cases.set_vector(search.examples[0].id, later.id, axis(1))
     exchanged = ranked(gallery, search)
     assert exchanged.threshold == threshold_of(spec) != 0.3

@@ -366,7 +366,7 @@ def test_another_process_sees_new_tracklets_within_a_second_of_asking(tmp_path: 
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             assert process.poll() is None, "the first tracklet must be visible while the run goes on"
-            current = gallery.current_generation()
+            current = gallery.generations.current()
             assert current is not None
             record = next(iter(gallery.tracklets()))
             begin = time.monotonic()

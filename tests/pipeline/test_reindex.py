@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def dimension(gallery: Gallery) -> int:
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     assert current is not None
     return current.spec.dimension
 
@@ -71,7 +71,7 @@ def test_every_tracklet_is_embedded_anew_then_one_switch_then_one_rollback(folde
         with pytest.raises(GalleryError):  # vectors of two models are never compared
             gallery.search(before[next(iter(before))][None], old.spec, 1)
         assert [row["status"] for row in library.status(gallery)] == ["previous", "current"]
-        gallery.rollback_generation()
+        gallery.generations.roll_back()
         assert dimension(gallery) == old.spec.dimension
         for i, vector in before.items():
             np.testing.assert_array_equal(gallery.embedding(i), vector)

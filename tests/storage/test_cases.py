@@ -164,10 +164,10 @@ def test_a_threshold_is_of_the_model_it_was_chosen_for(gallery: Gallery) -> None
     ids = fill(gallery, 2)
     made, said = search(gallery), search(gallery, model=model_identity(OTHER))
     assert (made.model, said.model) == (model_identity(SPEC), model_identity(OTHER))
-    later = gallery.begin_generation(OTHER)
+    later = gallery.generations.begin(OTHER)
     vectors = random_vectors(2, dimension=OTHER.dimension)
-    gallery.add_embeddings(later.id, ids, vectors, gallery.num_frames(ids))
-    gallery.switch_generation(later.id)
+    gallery.generations.add(later.id, ids, vectors, gallery.num_frames(ids))
+    gallery.generations.switch(later.id)
     case = gallery.cases.add_case("a", "", "ada")
     assert gallery.cases.update_search(made.id, case_id=case.id).model == model_identity(SPEC)
     assert gallery.cases.update_search(made.id, threshold=0.4).model == model_identity(OTHER)
@@ -236,7 +236,7 @@ def test_the_vectors_of_a_search_are_of_one_generation(gallery: Gallery) -> None
         NewExample(crops=CROPS, vector=own[1], spec=SPEC),
         NewExample(crops=CROPS, vector=random_vectors(1, dimension=8)[0], spec=OTHER),  # not known here
     )
-    now = gallery.current_generation()
+    now = gallery.generations.current()
     assert now is not None
     numbers = [example.id for example in made.examples]
     found, vectors = gallery.cases.vectors(made.id, now.id)
@@ -246,7 +246,7 @@ def test_the_vectors_of_a_search_are_of_one_generation(gallery: Gallery) -> None
     gallery.cases.set_vector(numbers[2], now.id, own[2])
     gallery.cases.set_vector(987, now.id, own[2])
     assert gallery.cases.vectors(made.id, now.id)[0] == numbers[:4]
-    later = gallery.begin_generation(OTHER)
+    later = gallery.generations.begin(OTHER)
     found, vectors = gallery.cases.vectors(made.id, later.id)
     assert (found, vectors.shape) == ([], (0, 8))
     gallery.cases.set_vector(numbers[1], later.id, random_vectors(1, dimension=8)[0])

@@ -17,8 +17,8 @@ from tests.storage.making import OTHER, SPEC, Place, fill, random_vectors, track
 def test_a_deleted_tracklet_is_gone_everywhere(place: Place) -> None:
     with place.create() as gallery:
         ids = fill(gallery, 6)
-        new = gallery.begin_generation(OTHER).id
-        gallery.add_embeddings(new, ids, random_vectors(6, dimension=8))
+        new = gallery.generations.begin(OTHER).id
+        gallery.generations.add(new, ids, random_vectors(6, dimension=8))
         gallery.search(random_vectors(1), SPEC, 3)
     assert list(place.folder.glob("index/*.faiss"))
     with place.open() as gallery:
@@ -32,7 +32,7 @@ def test_a_deleted_tracklet_is_gone_everywhere(place: Place) -> None:
         for ask in (gallery.tracklet, gallery.trajectory, gallery.crops, gallery.embedding):
             with pytest.raises(TrackletNotFound):
                 ask(ids[2])
-        assert [generation.num_embeddings for generation in gallery.generations()] == [5, 5]
+        assert [generation.num_embeddings for generation in gallery.generations.all()] == [5, 5]
         assert gallery.delete_tracklets([ids[2]]) == 0
         assert not victim.thumbnail.exists()
     with place.open() as gallery:

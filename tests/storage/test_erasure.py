@@ -52,8 +52,8 @@ def everywhere(gallery: Gallery) -> dict[str, Any]:
     """A gallery that shows tracklet "erased" in every table that can; what belongs to others, too."""
     ids = fill_real(gallery, 8)
     erased, same, other = ids[2], ids[3], ids[5]
-    more = gallery.begin_generation(OTHER).id
-    gallery.add_embeddings(more, ids, random_vectors(8, dimension=8))
+    more = gallery.generations.begin(OTHER).id
+    gallery.generations.add(more, ids, random_vectors(8, dimension=8))
     watch = gallery.watching.add_watch(NewWatch("someone", 0.5, tracklets=(erased, other)))
     cursor, _, _ = gallery.watching.unmatched_embeddings(10)
     wanted = gallery.watching.add_watch(
@@ -336,7 +336,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_sweep(place: Place, start
 
         upkeep.remove_traces = die
         gallery = place.open()
-        gallery.search(random_vectors(1, dimension=512), gallery.current_generation().spec, 1)
+        gallery.search(random_vectors(1, dimension=512), gallery.generations.current().spec, 1)
         gallery.erase([{erased}], actor="root", reason="r")
         """
     )

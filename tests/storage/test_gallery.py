@@ -50,8 +50,8 @@ def test_numbers_of_numpy_are_numbers(gallery: Gallery) -> None:
     assert len(list(gallery.tracklets(filter))) == 1
     assert list(gallery.tracklets(after_id=number)) == []
     assert gallery.sources()[0].num_frames_done == 7
-    generation = gallery.begin_generation(OTHER).id
-    assert gallery.add_embeddings(generation, np.array([tracklet_id]), random_vectors(1, dimension=8)) == 1
+    generation = gallery.generations.begin(OTHER).id
+    assert gallery.generations.add(generation, np.array([tracklet_id]), random_vectors(1, dimension=8)) == 1
     assert gallery.delete_tracklets(np.array([tracklet_id])) == 1
 
 
@@ -66,7 +66,7 @@ def test_counts_must_be_json(gallery: Gallery) -> None:
 def test_an_empty_gallery(gallery: Gallery) -> None:
     assert list(gallery.tracklets()) == []
     assert gallery.search(random_vectors(2), SPEC, 5) == [[], []]
-    assert gallery.current_generation() is None
+    assert gallery.generations.current() is None
     assert gallery.cameras() == []
     assert gallery.counts() == {"tracklets": 0, "sources": 0, "cameras": 0, "embeddings": 0, "generations": 0}
     assert gallery.delete_tracklets([]) == 0
@@ -209,7 +209,7 @@ def test_all_stays_over_closing(place: Place) -> None:
     with place.open() as gallery:
         assert gallery.uuid == identity
         assert [record.id for record in gallery.tracklets()] == ids
-        current = gallery.current_generation()
+        current = gallery.generations.current()
         assert current is not None
         assert (current.spec, current.spec.config, current.num_embeddings) == (SPEC, {"stripes": 4}, 4)
     with place.create() as gallery:  # creating what exists opens it
@@ -232,8 +232,8 @@ def test_read_only_reads_and_refuses_to_write(place: Place) -> None:
             lambda: gallery.add_tracklets(source, [tracklet(9)], SPEC),
             lambda: gallery.delete_tracklets([first]),
             lambda: gallery.sweep(),
-            lambda: gallery.begin_generation(OTHER),
-            lambda: gallery.rollback_generation(),
+            lambda: gallery.generations.begin(OTHER),
+            lambda: gallery.generations.roll_back(),
         ]
         for write in writes:
             with pytest.raises(GalleryReadOnly, match="cannot be written"):

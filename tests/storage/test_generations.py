@@ -20,31 +20,31 @@ THIRD = EmbedderSpec("third", "cd" * 32, "crop-2", 4)
 
 
 def statuses(gallery: Gallery) -> dict[str, str]:
-    return {generation.spec.name: generation.status for generation in gallery.generations()}
+    return {generation.spec.name: generation.status for generation in gallery.generations.all()}
 
 
 def reindex(gallery: Gallery, spec: EmbedderSpec, seed: int = 50) -> int:
     """All missing embeddings, in small batches as a re-index makes them."""
-    generation = gallery.begin_generation(spec).id
+    generation = gallery.generations.begin(spec).id
     last = 0
-    while ids := gallery.missing_embeddings(generation, after_id=last, limit=4):
+    while ids := gallery.generations.missing(generation, after_id=last, limit=4):
         vectors = np.vstack([random_vectors(1, seed + number, spec.dimension) for number in ids])
-        assert gallery.add_embeddings(generation, ids, vectors) == len(ids)
+        assert gallery.generations.add(generation, ids, vectors) == len(ids)
         last = ids[-1]
     return generation
 
 
 def test_a_reindex_from_beginning_to_rollback(gallery: Gallery) -> None:
     ids = fill(gallery, 10)
-    old = gallery.current_generation()
+    old = gallery.generations.current()
     assert old is not None
-    new = gallery.begin_generation(OTHER)
+    new = gallery.generations.begin(OTHER)
     assert (new.status, new.num_embeddings, new.spec.config) == ("building", 0, {"variant": "ste_nvan"})
-    assert gallery.missing_embeddings(new.id, limit=4) == ids[:4]
+    assert gallery.generations.missing(new.id, limit=4) == ids[:4]
     reindex(gallery, OTHER)
     before = gallery.search(random_vectors(1), SPEC, 5)  # queries go on with the old one
     assert len(before[0]) == 5
-    gallery.switch_generation(new.id)
+    gallery.generations.switch(new.id)
     assert statuses(gallery) == {"colours": "previous", "network": "current"}
     with pytest.raises(WrongEmbedder, match="query with network"):
         gallery.search(random_vectors(1), SPEC, 5)
@@ -53,21 +53,21 @@ def test_a_reindex_from_beginning_to_rollback(gallery: Gallery) -> None:
     (hits,) = gallery.search(query[None], OTHER, 3)
     assert (hits[0].record.id, hits[0].similarity) == (ids[3], 1.0)
     assert gallery.embedding(ids[3], old.id).shape == (16,)
-    assert gallery.rollback_generation().id == old.id
+    assert gallery.generations.roll_back().id == old.id
     assert gallery.search(random_vectors(1), SPEC, 5) == before
     assert statuses(gallery) == {"colours": "current", "network": "previous"}
-    assert gallery.rollback_generation().id == new.id
+    assert gallery.generations.roll_back().id == new.id
 
 
 def test_a_reindex_goes_on_where_it_stopped(gallery: Gallery) -> None:
     ids = fill(gallery, 6)
-    first = gallery.begin_generation(OTHER)
-    assert gallery.add_embeddings(first.id, ids[:2], random_vectors(2, dimension=8)) == 2
-    assert gallery.begin_generation(OTHER).id == first.id
-    assert gallery.begin_generation(OTHER).num_embeddings == 2
-    assert gallery.missing_embeddings(first.id) == ids[2:]
+    first = gallery.generations.begin(OTHER)
+    assert gallery.generations.add(first.id, ids[:2], random_vectors(2, dimension=8)) == 2
+    assert gallery.generations.begin(OTHER).id == first.id
+    assert gallery.generations.begin(OTHER).num_embeddings == 2
+    assert gallery.generations.missing(first.id) == ids[2:]
     assert (
-        gallery.add_embeddings(first.id, ids[:3], random_vectors(3, 9, dimension=8)) == 1
+        gallery.generations.add(first.id, ids[:3], random_vectors(3, 9, dimension=8)) == 1
     )  # repeats are ignored
     np.testing.assert_allclose(
         gallery.embedding(ids[0], first.id), random_vectors(2, dimension=8)[0], atol=1e-3
@@ -76,14 +76,14 @@ def test_a_reindex_goes_on_where_it_stopped(gallery: Gallery) -> None:
 
 def test_a_switch_wants_every_tracklet(gallery: Gallery) -> None:
     ids = fill(gallery, 5)
-    new = gallery.begin_generation(OTHER).id
-    gallery.add_embeddings(new, ids[:3], random_vectors(3, dimension=8))
+    new = gallery.generations.begin(OTHER).id
+    gallery.generations.add(new, ids[:3], random_vectors(3, dimension=8))
     with pytest.raises(
         GenerationIncomplete, match=r"2 tracklets have no embedding by network yet \(1 allowed\)"
     ):
-        gallery.switch_generation(new, allowed_missing=1)
+        gallery.generations.switch(new, allowed_missing=1)
     assert statuses(gallery) == {"colours": "current", "network": "building"}
-    gallery.switch_generation(new, allowed_missing=2)
+    gallery.generations.switch(new, allowed_missing=2)
     assert {hit.record.id for hit in gallery.search(random_vectors(1, dimension=8), OTHER, 9)[0]} == set(
         ids[:3]
     )
@@ -95,11 +95,11 @@ def test_an_ingest_beside_a_reindex_is_not_lost(gallery: Gallery) -> None:
     ids = fill(gallery, 3)
     new = reindex(gallery, OTHER)
     ids += fill(gallery, 2, first=3)  # still by the old model, which is current
-    assert gallery.missing_embeddings(new) == ids[3:]
+    assert gallery.generations.missing(new) == ids[3:]
     with pytest.raises(GenerationIncomplete):
-        gallery.switch_generation(new)
+        gallery.generations.switch(new)
     reindex(gallery, OTHER)
-    gallery.switch_generation(new)
+    gallery.generations.switch(new)
     with pytest.raises(GenerationChanged, match="re-index the gallery with colours first"):
         fill(gallery, 1, first=9)
     assert gallery.counts()["tracklets"] == gallery.counts()["embeddings"] == 5
@@ -108,38 +108,38 @@ def test_an_ingest_beside_a_reindex_is_not_lost(gallery: Gallery) -> None:
 
 def test_after_a_rollback_missing_rows_can_be_filled(gallery: Gallery) -> None:
     fill(gallery, 3)
-    gallery.switch_generation(reindex(gallery, OTHER))
+    gallery.generations.switch(reindex(gallery, OTHER))
     source = gallery.sources()[0].id
     (late,) = gallery.add_tracklets(source, [tracklet(8, random_vectors(1, dimension=8)[0])], OTHER)
-    gallery.rollback_generation()
+    gallery.generations.roll_back()
     assert late not in {hit.record.id for hit in gallery.search(random_vectors(1), SPEC, 9)[0]}
-    old = gallery.begin_generation(SPEC)
+    old = gallery.generations.begin(SPEC)
     assert old.status == "current"
-    assert gallery.missing_embeddings(old.id) == [late]
-    gallery.add_embeddings(old.id, [late], random_vectors(1))
+    assert gallery.generations.missing(old.id) == [late]
+    gallery.generations.add(old.id, [late], random_vectors(1))
     assert late in {hit.record.id for hit in gallery.search(random_vectors(1), SPEC, 9)[0]}
-    gallery.switch_generation(old.id)  # to where it is already
+    gallery.generations.switch(old.id)  # to where it is already
     assert statuses(gallery) == {"colours": "current", "network": "previous"}
 
 
 def test_current_and_previous_are_kept_and_no_more(gallery: Gallery) -> None:
     fill(gallery, 3)
-    gallery.switch_generation(reindex(gallery, OTHER))
-    unfinished = gallery.begin_generation(EmbedderSpec("fourth", "", "x", 4)).id
-    gallery.switch_generation(reindex(gallery, THIRD))
+    gallery.generations.switch(reindex(gallery, OTHER))
+    unfinished = gallery.generations.begin(EmbedderSpec("fourth", "", "x", 4)).id
+    gallery.generations.switch(reindex(gallery, THIRD))
     assert statuses(gallery) == {"network": "previous", "third": "current"}
-    for ask in (gallery.missing_embeddings, gallery.switch_generation):
+    for ask in (gallery.generations.missing, gallery.generations.switch):
         with pytest.raises(GenerationNotFound, match=f"the id {unfinished}"):
             ask(unfinished)
-    assert gallery.begin_generation(SPEC).id not in (1, 2, 3, 4)
+    assert gallery.generations.begin(SPEC).id not in (1, 2, 3, 4)
 
 
 def test_one_previous_generation_only(gallery: Gallery) -> None:
     with pytest.raises(GenerationNotFound, match="no previous generation"):
-        gallery.rollback_generation()
+        gallery.generations.roll_back()
     fill(gallery, 1)
     with pytest.raises(GenerationNotFound, match="no previous generation"):
-        gallery.rollback_generation()
+        gallery.generations.roll_back()
 
 
 def test_an_emptied_gallery_takes_another_model(gallery: Gallery) -> None:
@@ -151,37 +151,37 @@ def test_an_emptied_gallery_takes_another_model(gallery: Gallery) -> None:
 
 
 def test_a_building_generation_of_an_empty_gallery_becomes_the_current_one(gallery: Gallery) -> None:
-    building = gallery.begin_generation(SPEC).id
+    building = gallery.generations.begin(SPEC).id
     fill(gallery, 2)
-    current = gallery.current_generation()
+    current = gallery.generations.current()
     assert current is not None
     assert (current.id, current.num_embeddings) == (building, 2)
 
 
 def test_embeddings_of_the_wrong_kind_are_refused(gallery: Gallery) -> None:
     ids = fill(gallery, 2)
-    new = gallery.begin_generation(OTHER).id
+    new = gallery.generations.begin(OTHER).id
     with pytest.raises(ValueError, match=r"shape \(-1, 8\)"):
-        gallery.add_embeddings(new, ids, random_vectors(2))
+        gallery.generations.add(new, ids, random_vectors(2))
     with pytest.raises(ValueError, match="norm"):
-        gallery.add_embeddings(new, ids, random_vectors(2, dimension=8) * 1.1)
+        gallery.generations.add(new, ids, random_vectors(2, dimension=8) * 1.1)
     with pytest.raises(ValueError, match="3 for 2 ids"):
-        gallery.add_embeddings(new, ids, random_vectors(3, dimension=8))
-    assert gallery.begin_generation(OTHER).num_embeddings == 0
+        gallery.generations.add(new, ids, random_vectors(3, dimension=8))
+    assert gallery.generations.begin(OTHER).num_embeddings == 0
 
 
 def test_embeddings_of_deleted_tracklets_are_left_out(gallery: Gallery) -> None:
     ids = fill(gallery, 3)
-    new = gallery.begin_generation(OTHER).id
+    new = gallery.generations.begin(OTHER).id
     gallery.delete_tracklets(ids[1:2])
-    assert gallery.add_embeddings(new, ids, random_vectors(3, dimension=8)) == 2
-    gallery.switch_generation(new)
+    assert gallery.generations.add(new, ids, random_vectors(3, dimension=8)) == 2
+    gallery.generations.switch(new)
 
 
 def test_stored_embeddings_come_in_batches(gallery: Gallery) -> None:
     ids = fill(gallery, 7)
-    generation = gallery.generations()[0].id
-    batches = list(gallery.stored_embeddings(generation, batch_size=3))
+    generation = gallery.generations.all()[0].id
+    batches = list(gallery.generations.stored(generation, batch_size=3))
     assert [len(part) for part, _ in batches] == [3, 3, 1]
     assert np.concatenate([part for part, _ in batches]).tolist() == ids
     np.testing.assert_allclose(

@@ -109,8 +109,8 @@ def made_with_first_schema(place: Place) -> list[int]:
     """A filled gallery whose database is as the first schema has it."""
     with place.create() as gallery:
         ids = fill(gallery, 5)
-        new = gallery.begin_generation(OTHER).id
-        gallery.add_embeddings(new, ids[:4], random_vectors(4, dimension=8))
+        new = gallery.generations.begin(OTHER).id
+        gallery.generations.add(new, ids[:4], random_vectors(4, dimension=8))
         gallery.delete_tracklets(ids[4:])
         gallery.finish_source(gallery.sources()[0].id, {"frames": 9})
         gallery.search(random_vectors(1), SPEC, 3)
@@ -137,7 +137,7 @@ def test_a_gallery_of_the_first_schema_is_upgraded_with_all_it_holds(place: Plac
             False,
             None,
         )
-        assert [generation.num_embeddings for generation in gallery.generations()] == [4, 4]
+        assert [generation.num_embeddings for generation in gallery.generations.all()] == [4, 4]
         assert gallery.search(tracklet(2).embedding[None], SPEC, 1)[0][0].record.id == ids[2]
         assert gallery.gaps() == gallery.watching.alerts() == gallery.watching.watches() == []
         assert gallery.sweep(grace_s=0.0) == {"files_removed": 0, "tracklets_without_crops": 0}
@@ -145,7 +145,7 @@ def test_a_gallery_of_the_first_schema_is_upgraded_with_all_it_holds(place: Plac
         longer = version(0, 30)
         assert gallery.add_tracklets(source.id, [longer], SPEC) == ids[:1]
         assert gallery.crops(ids[0]) == list(longer.crops)
-        assert gallery.missing_embeddings(2) == ids[:1]
+        assert gallery.generations.missing(2) == ids[:1]
         assert [arrival.tracklet_id for arrival in gallery.watching.unmatched_embeddings(9)[1]] == ids[:1]
         assert fill(gallery, 1, first=50)[0] > max(ids) + 1  # numbers go on where they were
 

@@ -124,23 +124,23 @@ def test_a_snapshot_from_before_a_refinement(place: Place) -> None:
 def test_other_generations_are_embedded_again(gallery: Gallery) -> None:
     source = source_of(gallery)
     ids = gallery.add_tracklets(source, [version(number, 20) for number in range(3)], SPEC)
-    new = gallery.begin_generation(OTHER).id
-    gallery.add_embeddings(new, ids, random_vectors(3, dimension=8))
+    new = gallery.generations.begin(OTHER).id
+    gallery.generations.add(new, ids, random_vectors(3, dimension=8))
     gallery.add_tracklets(source, [version(1, 21), version(2, 20, finished=True)], SPEC)
-    assert gallery.missing_embeddings(new) == ids[1:2]
-    assert gallery.missing_embeddings(1) == []
+    assert gallery.generations.missing(new) == ids[1:2]
+    assert gallery.generations.missing(1) == []
 
 
 def test_an_embedding_of_crops_that_were_replaced_meanwhile_is_left_out(gallery: Gallery) -> None:
     source = source_of(gallery)
     ids = gallery.add_tracklets(source, [version(number, 20) for number in range(4)], SPEC)
-    new = gallery.begin_generation(OTHER).id
+    new = gallery.generations.begin(OTHER).id
     frames = gallery.num_frames([*ids, 999])
     assert frames == dict.fromkeys(ids, 20)
     gallery.add_tracklets(source, [version(1, 21)], SPEC)
     gallery.delete_tracklets(ids[3:])
-    assert gallery.add_embeddings(new, ids, random_vectors(4, dimension=8), frames) == 2
-    assert gallery.missing_embeddings(new) == ids[1:2]
+    assert gallery.generations.add(new, ids, random_vectors(4, dimension=8), frames) == 2
+    assert gallery.generations.missing(new) == ids[1:2]
     np.testing.assert_allclose(gallery.embedding(ids[2], new), random_vectors(4, dimension=8)[2], atol=1e-3)
 
 

@@ -74,8 +74,8 @@ def test_nothing_leaves_without_a_rule(gallery: Gallery) -> None:
 
 def test_each_part_leaves_in_its_time(gallery: Gallery) -> None:
     ids = aged(gallery, 50, 35, 25, 15, 5)
-    other = gallery.begin_generation(OTHER).id
-    gallery.add_embeddings(other, ids, random_vectors(5, dimension=8))
+    other = gallery.generations.begin(OTHER).id
+    gallery.generations.add(other, ids, random_vectors(5, dimension=8))
     gallery.retention.set_rule(Rule("", crops_days=10, embeddings_days=20, metadata_days=40))
     expected = [Due("door", crops=3, embeddings=2, tracklets=1, held=0)]
     assert gallery.retention.due(NOW) == expected
@@ -91,7 +91,7 @@ def test_each_part_leaves_in_its_time(gallery: Gallery) -> None:
         (ids[4], True, True),
     ]
     assert media_names(gallery) == {f"{ids[4]}.jpg", f"{ids[4]}.mjpeg"}
-    assert [generation.num_embeddings for generation in gallery.generations()] == [2, 2]
+    assert [generation.num_embeddings for generation in gallery.generations.all()] == [2, 2]
     assert gallery.retention.due(NOW) == gallery.retention.apply(NOW) == [Due("door", 0, 0, 0, 0)]
     assert len(gallery.trajectory(ids[1]).xyxy) == 10
 
@@ -159,13 +159,13 @@ def test_expired_embeddings_are_not_found_and_not_made_again(place: Place) -> No
         with pytest.raises(TrackletNotFound, match=f"tracklet {old} cannot be searched for"):
             gallery.embedding(old)
         for spec in (SPEC, OTHER):
-            generation = gallery.begin_generation(spec).id
-            assert gallery.missing_embeddings(generation) == ([] if spec == SPEC else [young])
-            assert gallery.num_missing_embeddings(generation) == (spec != SPEC)
+            generation = gallery.generations.begin(spec).id
+            assert gallery.generations.missing(generation) == ([] if spec == SPEC else [young])
+            assert gallery.generations.num_missing(generation) == (spec != SPEC)
             vectors = random_vectors(2, dimension=spec.dimension)
-            assert gallery.add_embeddings(generation, [old, young], vectors) == (spec != SPEC)
-        gallery.switch_generation(generation)
-        assert gallery.current_generation().num_embeddings == 1  # type: ignore[union-attr]
+            assert gallery.generations.add(generation, [old, young], vectors) == (spec != SPEC)
+        gallery.generations.switch(generation)
+        assert gallery.generations.current().num_embeddings == 1  # type: ignore[union-attr]
 
 
 def test_no_byte_of_an_expired_embedding_stays(sqlite_place: Place) -> None:

@@ -14,7 +14,7 @@ from storage.errors import WrongEmbedder
 from storage.gallery import Gallery
 from storage.records import GalleryFilter, TrackletRecord
 from storage.search import GalleryIndex
-from tests.storage.making import OTHER, SPEC, Place, fill, random_vectors, tracklet, unit
+from tests.storage.making import OTHER, SPEC, Place, fill, random_vectors, tracklet, unit, version
 
 CAMERAS = ("door", "yard", "Küche", "roof")
 
@@ -168,6 +168,37 @@ def test_new_rows_alone_are_read(gallery: Gallery, monkeypatch: pytest.MonkeyPat
     gallery.delete_tracklets([1, 2])
     assert len(gallery.search(random_vectors(1), SPEC, 99)[0]) == 32
     assert decoded == [4]
+
+
+def test_embeddings_are_those_of_the_database_wherever_they_are_read(place: Place) -> None:
+    with place.create() as gallery, place.open() as other:
+        fill(gallery, 6)
+        source = gallery.begin_source("yard", "yard.mp4", "of the yard", 1000.0, "settings")
+        (open_id,) = gallery.add_tracklets(source.id, [version(7, 10)], SPEC)
+        current = gallery.generations.current_model()
+        assert current is not None
+        wanted = [open_id, 2, 1, 99, 2]
+
+        def check() -> list[int]:
+            ids, vectors = gallery.embeddings(wanted, current.id)
+            with place.open() as fresh:  # has searched for nothing: reads the tables
+                again, stored = fresh.embeddings(wanted, current.id)
+            assert ids == again
+            assert np.array_equal(vectors, stored)
+            return ids
+
+        assert check() == [1, 2, open_id]
+        gallery.search(random_vectors(1), SPEC, 1)
+        assert check() == [1, 2, open_id]
+        other.add_tracklets(source.id, [version(7, 20)], SPEC)
+        other.delete_tracklets([1])
+        assert check() == [2, open_id]
+        (refined,) = gallery.embeddings([open_id], current.id)[1]
+        assert refined @ version(7, 20).embedding > 0.999
+        generation = other.generations.begin(OTHER)
+        other.generations.add(generation.id, [2], random_vectors(1, dimension=8))
+        assert gallery.embeddings(wanted, generation.id)[0] == [2]
+        assert gallery.embeddings([], current.id)[1].shape == (0, 16)
 
 
 # Snapshots

@@ -231,9 +231,9 @@ def test_what_was_stored_before_the_first_watch_raises_no_alert(gallery: Gallery
 
 
 def reindexed(gallery: Gallery) -> int:
-    generation = gallery.begin_generation(OTHER).id
-    missing = gallery.missing_embeddings(generation)
-    gallery.add_embeddings(generation, missing, random_vectors(len(missing), dimension=8))
+    generation = gallery.generations.begin(OTHER).id
+    missing = gallery.generations.missing(generation)
+    gallery.generations.add(generation, missing, random_vectors(len(missing), dimension=8))
     return generation
 
 
@@ -242,21 +242,21 @@ def test_a_reindex_raises_no_alerts_for_the_archive(gallery: Gallery) -> None:
     fill(gallery, 4)
     assert len(arrivals(gallery)) == 4
     waiting = fill(gallery, 2, first=10)
-    gallery.switch_generation(reindexed(gallery))
+    gallery.generations.switch(reindexed(gallery))
     cursor, found, vectors = gallery.watching.unmatched_embeddings(9)
     assert (cursor.spec, vectors.shape) == (OTHER, (2, 8))
     assert [arrival.tracklet_id for arrival in found] == waiting  # those are still to be compared
-    gallery.rollback_generation()
+    gallery.generations.roll_back()
     assert [arrival.tracklet_id for arrival in gallery.watching.unmatched_embeddings(9)[1]] == waiting
     gallery.watching.record_alerts(cursor, [], 0.0)  # of the generation before: moves nothing here
     assert arrivals(gallery) == waiting
-    gallery.rollback_generation()
+    gallery.generations.roll_back()
     assert arrivals(gallery) == []
 
 
 def test_a_reindex_without_watches_compares_nothing(gallery: Gallery) -> None:
     fill(gallery, 4)
-    gallery.switch_generation(reindexed(gallery))
+    gallery.generations.switch(reindexed(gallery))
     assert arrivals(gallery) == []
 
 

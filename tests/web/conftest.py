@@ -7,12 +7,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from argon2 import profiles
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, Scene, make_scene
@@ -24,6 +25,7 @@ from storage.account_records import Role
 from storage.gallery import Gallery
 from web.app import create_app
 from web.assembly import assemble
+from web.passwords import Passwords
 from web.services import Services
 from web.settings import ServerSettings
 from web.tokens import new_token, token_hash
@@ -143,6 +145,7 @@ def serve_copy(filled: Filled, folder: Path, config: Config | None = None, **set
     shutil.copytree(filled.folder, folder)
     gallery, clock = Gallery.open(folder), Clock()
     services = assemble(gallery, config or filled.config(), ServerSettings(**settings), clock=clock)
+    services = replace(services, passwords=Passwords(profiles.CHEAPEST))  # hundreds of log-ins, and no secret
     return Server(services, create_app(services), clock)
 
 

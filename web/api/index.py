@@ -54,7 +54,7 @@ def begin_reindex(services: ServicesDep, caller: AdminDep, given: NewReindex) ->
 @router.post("/reindex/rollback")
 def roll_back(services: ServicesDep, caller: AdminDep) -> IndexState:
     """Go back to the embeddings before the last switch."""
-    current = services.gallery.rollback_generation()
+    current = services.gallery.generations.roll_back()
     note(services, caller, "re-index rolled back", {"embedder": str(current.spec)})
     return index_state(services, caller)
 

@@ -59,7 +59,7 @@ def new_search(
     wanted = _within(caller, given.filter)
     hooks = Notes()
     examples = examples_of(services, caller, given.examples, hooks)
-    current = services.gallery.current_model()
+    current = services.gallery.generations.current_model()
     if current is None:
         raise QueryError("the gallery holds no tracklets yet: run ingest first")
     threshold = threshold_of(current.spec) if given.threshold is None else given.threshold
