@@ -16,6 +16,8 @@ from queue import SimpleQueue
 from random import Random
 from time import monotonic, perf_counter, time
 
+import numpy as np
+
 from pipeline import plugins
 from pipeline.alerts import Deliverer, Matcher
 from pipeline.config import settings_hash
@@ -36,7 +38,7 @@ from pipeline.live.status import CameraStatus, RunStatus
 from pipeline.live.stream import is_live
 from pipeline.live.supply import Supply
 from pipeline.source_run import CameraRun, Detector, detect
-from pipeline.types import Detections, Frame
+from pipeline.types import CLIP_LENGTH, Detections, Frame
 from pipeline.video import Source, SourceSpec, is_stream
 from pipeline.writing import Writer, patiently
 from pipeline.zones import Zones
@@ -49,11 +51,15 @@ _PIPELINE_VERSION = 1
 
 
 class SharedEmbedder:
-    """An embedder that several threads may use: one at a time."""
+    """An embedder that several threads may use: one at a time.
+
+    What a network loads with its first clip is loaded here, before anybody waits for it.
+    """
 
     def __init__(self, embedder: Embedder) -> None:
         self.spec, self.fallback, self.of_clips = embedder.spec, embedder.fallback, embedder.of_clips
         self._embedder, self._lock = embedder, threading.Lock()
+        embedder.embed([[np.zeros((256, 128, 3), np.uint8)] * CLIP_LENGTH])
 
     def embed(self, clips: Sequence[Clip]) -> Embedding:
         """As the embedder itself."""
