@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import plugins
+from pipeline.live.redaction import redact
 from pipeline.plugins import PluginSettings
 
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "default.yaml"
@@ -131,7 +133,7 @@ def load_config(
     try:
         config = (kind or Config).model_validate(values)
     except ValidationError as error:
-        raise ConfigError(one_line(error)) from error
+        raise ConfigError(one_line(error)) from None  # the original repeats values, passwords too
     check_plugins(config)
     return config
 
@@ -147,7 +149,7 @@ def check_plugins(config: Config) -> None:
         try:
             plugins.parse(kind, settings)
         except ValidationError as error:
-            raise ConfigError(one_line(error, prefix=block)) from error
+            raise ConfigError(one_line(error, prefix=block)) from None
 
 
 def settings_hash(*parts: Any) -> str:
@@ -166,13 +168,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: byte {error.start} is not UTF-8") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, it holds a {type(values).__name__}")
     return values
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without words of the file itself: there may be a password among them."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "a character that may not be there"
+    mark = error.problem_mark
+    problem = re.sub(r"'[^']{2,}'", "...", error.problem or "")
+    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +213,7 @@ def parse_override(text: str) -> dict[str, Any]:
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: '{value}' is not a YAML value") from error
+        raise ConfigError(f"--set {key}: the value is not YAML: {_yaml_problem(error)}") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     assert isinstance(nested, dict)
@@ -211,7 +224,7 @@ def one_line(error: ValidationError, prefix: str = "") -> str:
     """All that is wrong with a configuration, in one line."""
     problems = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in ([prefix] if prefix else []) + list(problem["loc"]))
+        where = ".".join(redact(str(part)) for part in ([prefix] if prefix else []) + list(problem["loc"]))
         text = problem["msg"].removeprefix("Value error, ")
         what = "unknown key" if problem["type"] == "extra_forbidden" else text
         problems.append(f"{where}: {what}" if where else what)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import av
 import pytest
 from hypothesis import given
@@ -72,3 +74,29 @@ def test_the_reason_of_an_ffmpeg_error_has_no_address() -> None:
     assert SECRET in str(caught.value)  # which is why it may not be shown
     assert reason(caught.value) == "Connection refused"
     assert reason(ValueError(f"rtsp://u:{SECRET}@h")) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    "cameras",
+    [
+        "- name: yard\n  uri: rtsp://admin:s3cr3t@10.0.0.1/live: foo\n",
+        "- uri: rtsp://admin:s3cr3t@10.0.0.1/live\n",
+        "- {name: yard, uri: [rtsp://admin:s3cr3t@10.0.0.1/live]}\n",
+        "- {name: yard, uri: 'rtsp://h/a', 'rtsp://admin:s3cr3t@10.0.0.1/live': 1}\n",
+        "- rtsp://admin:s3cr3t@10.0.0.1/live\n",
+        "- {name: yard, uri: *s3cr3t}\n",
+        "- {name: yard, uri: !s3cr3t x}\n",
+        "- {name: yard, uri: 'rtsp://admin:s3cr3t@10.0.0.1/live\n",
+    ],
+)
+def test_a_configuration_that_is_wrong_does_not_show_its_passwords(
+    tmp_path: Path, cameras: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from run_pipeline import main
+
+    (tmp_path / "cameras.yaml").write_text(f"cameras:\n{cameras}")
+    asked = ["run", "--config", str(tmp_path / "cameras.yaml"), "--gallery", str(tmp_path / "g")]
+    assert main([*asked, "--debug"]) == 2
+    said = capsys.readouterr()
+    assert "s3cr3t" not in said.out + said.err
+    assert "cameras.yaml" in said.err or "cameras.0" in said.err
