@@ -139,6 +139,7 @@ class LiveCamera:
         return None if waiting is None else waiting.arrival
 
     def _run(self) -> None:
+        self.status.thread_id = threading.get_native_id()
         self._gap.begin(time.monotonic(), self._now())
         while not self._stop.is_set():
             if not self._within_hours():

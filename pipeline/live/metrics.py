@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -96,8 +97,13 @@ def _camera_gauges(cameras: list[CameraStatus]) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "retrace_last_frame_age_seconds", "Since the capture of the last frame analysed.", labels=["camera"]
     )
+    cpu = CounterMetricFamily(
+        "retrace_read_cpu_seconds", "Processor time of a camera's reading and decoding.", labels=["camera"]
+    )
     now = time()
     for camera in cameras:
+        if (seconds := _thread_cpu_s(camera.thread_id)) is not None:
+            cpu.add_metric([camera.name], seconds)
         current, ppm, last = camera.state, camera.drift_ppm, camera.last_frame
         for name in get_args(CameraState):
             state.add_metric([camera.name, name], float(name == current))
@@ -105,7 +111,17 @@ def _camera_gauges(cameras: list[CameraStatus]) -> Iterator[Metric]:
             drift.add_metric([camera.name], ppm * 1e-6)
         if last is not None:
             age.add_metric([camera.name], now - last)
-    yield from (state, drift, age)
+    yield from (state, drift, age, cpu)
+
+
+def _thread_cpu_s(thread_id: int | None) -> float | None:
+    """Processor time of a thread of this process; None if it has ended, or the kernel does not tell."""
+    try:
+        told = Path(f"/proc/self/task/{thread_id}/stat").read_text()
+    except OSError:
+        return None
+    fields = told.rpartition(")")[2].split()  # the name before may hold anything
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _of_run(status: RunStatus) -> Iterator[Metric]:

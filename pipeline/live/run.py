@@ -146,7 +146,7 @@ class Run:
         looked = 0.0
         while not stop.is_set() and not supply.exhausted:
             self.status.beat = monotonic()
-            self.status.queued["write"] = len(writer)
+            self.status.queued |= {"detect": supply.num_waiting, "write": len(writer)}
             if self.status.paused or writer.is_behind:
                 stop.wait(_TURN_S)  # frames that come meanwhile are dropped, and counted as that
                 continue

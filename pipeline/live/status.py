@@ -71,6 +71,7 @@ class CameraStatus:
         tracklets: stored so far.
         stitched: tracks joined to an earlier one of the same person.
         rejected: tracks not kept, by reason.
+        thread_id: the kernel's number of the thread that reads and decodes it; None before that begins.
     """
 
     name: str
@@ -95,6 +96,7 @@ class CameraStatus:
     tracklets: int = 0
     stitched: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    thread_id: int | None = None
 
 
 @dataclass
@@ -106,7 +108,8 @@ class RunStatus:
         cameras: in the order of the configuration.
         stage_s: seconds of wall time by stage ("detect", "track", "embed", "write", ...).
         stage_calls: batches that went through each stage.
-        queued: what waits in front of a stage ("write": tracklets to store, "alerts": to deliver).
+        queued: what waits in front of a stage ("detect": cameras with a picture, "write": tracklets to store,
+            "alerts": to deliver).
         alerts: what became of alerts ("raised", "delivered", "retried", "failed").
         paused: why ingest stands still ("disk full: ..."), "" when it runs.
         beat: monotonic seconds of the main loop's last turn; an old one means that it hangs.

@@ -74,6 +74,11 @@ class Supply:
         """No frame will ever come again."""
         return not self._turn
 
+    @property
+    def num_waiting(self) -> int:
+        """Live cameras with a picture that waits for its turn."""
+        return sum(run.camera.waiting_since() is not None for run in self._live)
+
     def take(self, size: int, wait_s: float) -> tuple[list[tuple[CameraRun, Frame]], list[SourceRun]]:
         """The next batch.
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -29,6 +30,7 @@ OPERATIONS = DEPLOY.parent / "docs" / "operations.md"
 def metrics() -> dict[str, set[str]]:
     """Names of samples and their labels, of a run in which everything has happened."""
     camera = CameraStatus("yard", "", drift_ppm=1.0, last_frame=time.time())
+    camera.thread_id = threading.get_native_id()
     camera.failures["open"] += 1
     camera.rejected["too_short"] += 1
     run = RunStatus(time.time(), [camera], queued={"write": 0}, beat=time.monotonic())

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ def status() -> RunStatus:
     yard.connections, yard.clock_jumps, yard.drift_ppm, yard.tracklets = 4, 1, 12.5, 9
     yard.failures.update({"timeout": 2, "open": 1})
     yard.rejected.update(too_short=5)
-    yard.last_frame = time.time() - 2.0
+    yard.last_frame, yard.thread_id = time.time() - 2.0, threading.get_native_id()
     for seconds in (0.04, 0.3, 0.31, 99.0):
         yard.latency.observe(seconds)
     run = RunStatus(
@@ -105,6 +106,7 @@ def test_metrics_have_every_number_of_the_status(server: HealthServer) -> None:
     assert of("retrace_queued", queue="write") == 7
     assert of("retrace_alerts_total", outcome="delivered") == 2
     assert of("retrace_alerts_total", outcome="failed") == 0
+    assert of("retrace_read_cpu_seconds_total", **yard) > 0
     assert of("retrace_paused") == 0
     assert of("retrace_threads") >= 2
     assert of("process_resident_memory_bytes") > 1e6
