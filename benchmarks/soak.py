@@ -59,7 +59,7 @@ def main() -> None:
     if reason := why_not():
         sys.exit(reason)
     videos = arguments.video or sorted((ROOT / "examples/three_cameras").glob("*.mp4"))
-    with watched(videos, arguments.streams, arguments.fps, arguments.set) as (process, port):
+    with watched(videos, arguments.streams, arguments.fps, arguments.set) as (process, port, _):
         samples = list(read(process.pid, port, arguments.minutes * 60))
         begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -73,11 +73,11 @@ def main() -> None:
 @contextmanager
 def watched(
     videos: Sequence[Path], streams: int, fps: float, overrides: Sequence[str], rate: float | None = None
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
     """A server that sends the videos, at `rate` frames a second, and a run that watches it at `fps`.
 
     Yields:
-        The run's process, and its port for metrics.
+        The run's process, its port for metrics, and its gallery's folder.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -94,7 +94,7 @@ def watched(
         command += [part for override in overrides for part in ("--set", override)]
         process = subprocess.Popen(command)
         stack.callback(process.kill)
-        yield process, port
+        yield process, port, folder / "gallery"
 
 
 def read(pid: int, port: int, seconds: float) -> Iterator[Sample]:
