@@ -409,3 +409,22 @@ def test_the_start_of_a_finished_source_stays_and_is_said(tmp_path: Path) -> Non
     hooks = Recorder()
     run(tmp_path / "g", [SourceSpec("cam", str(scene.video))], settings(scene.boxes), hooks)
     assert not any("other settings" in note or "ignored" in note for note in hooks.notes)
+
+
+@pytest.mark.parametrize(("enabled", "expected"), [("true", 2), ("false", 3)])
+def test_who_was_hidden_longer_than_the_tracker_remembers_is_one_tracklet(
+    tmp_path: Path, enabled: str, expected: int
+) -> None:
+    before, after = Painted(RED, BLUE, 10, 40, dx=2, last=19), Painted(RED, BLUE, 90, 40, dx=2, first=40)
+    other = Painted(GREEN, BLACK, 250, 60, dx=0)
+    scene = make_scene(tmp_path, "hidden", (before, after, other), 70)
+    config = settings(scene.boxes, f"stitch.enabled={enabled}", "tracker.lost_buffer_s=0.5")
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        ingest(gallery, [spec(scene)], config)
+        frames = sorted(record.num_frames for record in gallery.tracklets())
+        assert len(frames) == expected
+        if enabled == "true":
+            assert frames[0] == 49  # 20 before, and 29 after: trackers believe a new track with its second box
+            (joined,) = (record for record in gallery.tracklets() if record.num_frames == 49)
+            times = gallery.trajectory(joined.id).timestamps
+            assert np.diff(times).max() == pytest.approx(2.2, abs=0.01)
