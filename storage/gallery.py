@@ -553,7 +553,9 @@ class Gallery:
     def oldest_tracklets(
         self, limit: int, before: float | None = None, cameras: Iterable[str] | None = None
     ) -> list[int]:
-        """Up to `limit` ids of finished tracklets that no case holds, by end, then id: what goes first.
+        """Up to `limit` ids of finished tracklets, by end, then id: what goes first.
+
+        Those that a case holds are not among them, nor those of which an alert is still to be delivered.
 
         Args:
             before: Only those that ended before this time, seconds UTC.

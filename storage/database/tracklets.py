@@ -13,6 +13,7 @@ from storage.database import encoding, hours
 from storage.database.schema import (
     AnyRow,
     AnySelect,
+    alerts,
     embeddings,
     erased_tracks,
     gallery,
@@ -248,7 +249,9 @@ def oldest(
     after: tuple[float, int] | None = None,
 ) -> list[tuple[float, int]]:
     """(end, id) of finished tracklets in that order, behind `after` in it; see `Gallery.oldest_tracklets`."""
-    statement = sa.select(tracklets.c.end, tracklets.c.id).where(tracklets.c.finished)
+    untold = sa.select(1).where(alerts.c.tracklet_id == tracklets.c.id, alerts.c.status == "pending")
+    wanted = (tracklets.c.finished, ~untold.correlate(tracklets).exists())
+    statement = sa.select(tracklets.c.end, tracklets.c.id).where(*wanted)
     if before is not None:
         statement = statement.where(tracklets.c.end < before)
     if after is not None:

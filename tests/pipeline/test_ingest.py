@@ -424,7 +424,9 @@ def test_who_was_hidden_longer_than_the_tracker_remembers_is_one_tracklet(
         frames = sorted(record.num_frames for record in gallery.tracklets())
         assert len(frames) == expected
         if enabled == "true":
-            assert frames[0] == 49  # 20 before, and 29 after: trackers believe a new track with its second box
+            assert (
+                frames[0] == 49
+            )  # 20 before, and 29 after: trackers believe a new track with its second box
             (joined,) = (record for record in gallery.tracklets() if record.num_frames == 49)
             times = gallery.trajectory(joined.id).timestamps
             assert np.diff(times).max() == pytest.approx(2.2, abs=0.01)

@@ -216,6 +216,17 @@ def test_a_deleted_tracklet_takes_its_alerts_and_examples_along(gallery: Gallery
 # What is not compared
 
 
+def test_what_makes_room_leaves_those_that_are_still_to_be_told_of(gallery: Gallery) -> None:
+    number = gallery.watching.add_watch(watch())
+    ids = fill(gallery, 4)
+    told, given_up, waiting = match(gallery, *((number, each, 0.6) for each in ids[:3]))
+    assert gallery.oldest_tracklets(9) == ids[3:]
+    gallery.watching.alert_delivered(told, 60.0)
+    gallery.watching.alert_failed(given_up, "refused", None)
+    gallery.watching.alert_failed(waiting, "refused", 99.0)
+    assert gallery.oldest_tracklets(9) == [ids[0], ids[1], ids[3]]
+
+
 def test_what_was_stored_before_the_first_watch_raises_no_alert(gallery: Gallery) -> None:
     fill(gallery, 3)
     number = gallery.watching.add_watch(watch())
