@@ -137,7 +137,7 @@ def erase(
         found = _searches(opened, case, search)
         ids = sorted({*(tracklet or []), *_persons(found)})
         searches = [each.id for each in found]
-        counts = opened.would_erase(ids, also_searches=searches)
+        counts = opened.would_erase(ids, also_searches=searches).counts
         if dry_run or not as_json:
             _show(ids, counts, as_json)
         if dry_run:

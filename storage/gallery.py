@@ -21,7 +21,7 @@ from storage.cases import Cases
 from storage.database import browsing, camera_views, gaps, generations, holds, hours, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
-from storage.erasure import AuditNote, Eraser, Erasure
+from storage.erasure import AuditNote, Eraser, Erasure, ErasurePlan
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
 from storage.media import MediaFolder
@@ -565,8 +565,8 @@ class Gallery:
 
     # Erasure
 
-    def would_erase(self, ids: Iterable[int], *, also_searches: Iterable[int] = ()) -> dict[str, int]:
-        """How many rows `erase` would delete, by table, and of how many cameras the last frame.
+    def would_erase(self, ids: Iterable[int], *, also_searches: Iterable[int] = ()) -> ErasurePlan:
+        """What `erase` would delete.
 
         Raises:
             TrackletNotFound, SearchNotFound, HeldByCase: As `erase`.
