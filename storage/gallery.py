@@ -277,6 +277,18 @@ class Gallery:
         with self._database.reading() as connection:
             return sources.every(connection)
 
+    def newest_sources(
+        self, limit: int, *, cameras: Iterable[str] | None = None, before: int | None = None
+    ) -> list[SourceRecord]:
+        """Up to `limit` sources, newest first.
+
+        Args:
+            cameras: Only those of these cameras.
+            before: Only those with a lower id: the page behind the one that ended with it.
+        """
+        with self._database.reading() as connection:
+            return sources.newest(connection, cameras, before, limit)
+
     def source(self, source_id: int) -> SourceRecord:
         """One source.
 

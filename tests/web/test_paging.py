@@ -146,6 +146,17 @@ def test_there_is_no_page_behind_a_last_one_that_is_full(server: Server) -> None
         assert [len(page) for page in follow(admin, path, key, limit=count)] == [count]
 
 
+def test_recordings_of_a_camera_come_in_pages_for_whom_may_see_it(server: Server) -> None:
+    for number in range(5):
+        server.gallery.begin_source("here", f"{number}.mp4", f"of {number}", 1000.0, "settings")
+    here = [each.id for each in reversed(server.gallery.sources()) if each.camera == "here"]
+    viewer = server.client("viewer", ["here"])
+    for params in ({}, {"camera": "here"}):
+        pages = follow(viewer, "/sources", "sources", limit=4, **params)
+        assert [source["id"] for page in pages for source in page] == here
+    assert follow(viewer, "/sources", "sources", camera="there") == [[]]
+
+
 @pytest.mark.parametrize(
     "after",
     [cursor(1.5), cursor(1, 2), cursor("a", "b"), cursor("a\0b"), cursor("\n"), cursor(2**63), cursor(True)],

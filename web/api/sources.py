@@ -19,7 +19,7 @@ from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place
 from web.audit import note_once
 from web.playing import browsers_play, may_be_shown, media_type, shown_file
 from web.problems import Refused
-from web.resources import PersonBox, Persons, SourcePage, SourceView
+from web.resources import CameraName, PersonBox, Persons, SourcePage, SourceView
 from web.services import Services
 
 router = APIRouter(tags=["sources"])
@@ -32,20 +32,19 @@ AtS = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False, description="sec
 def list_sources(
     services: ServicesDep,
     caller: ViewerDep,
-    camera: Annotated[str | None, Query(max_length=200)] = None,
+    camera: CameraName | None = None,
     after: After = None,
     limit: PageSize = 50,
 ) -> SourcePage:
     """Recordings, and runs of live cameras, newest first."""
     behind = place(after, int)
-    seen = [
-        each
-        for each in reversed(services.gallery.sources())
-        if caller.sees(each.camera)
-        and camera in (None, each.camera)
-        and (behind is None or each.id < behind[0])
-    ]
-    page, following = paged(seen, limit, lambda each: (each.id,))
+    cameras = caller.cameras
+    if camera is not None:
+        cameras = frozenset([camera] if caller.sees(camera) else [])
+    found = services.gallery.newest_sources(
+        limit + 1, cameras=cameras, before=None if behind is None else behind[0]
+    )
+    page, following = paged(found, limit, lambda each: (each.id,))
     return SourcePage(sources=[view(each, closely=False) for each in page], next=following)
 
 

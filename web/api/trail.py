@@ -22,8 +22,8 @@ router = APIRouter(tags=["audit"])
 def list_entries(
     services: ServicesDep,
     caller: AdminDep,
-    actor: Annotated[str | None, Query(max_length=200)] = None,
-    action: Annotated[str | None, Query(max_length=64)] = None,
+    actor: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    action: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
     start: Seconds | None = None,
     end: Seconds | None = None,
     after: After = None,

@@ -89,8 +89,8 @@ def erasure_page(
 def audit_page(
     services: ServicesDep,
     caller: AdminDep,
-    actor: Annotated[str | None, Query(max_length=200)] = None,
-    action: Annotated[str | None, Query(max_length=64)] = None,
+    actor: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    action: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
     start: Moment = None,
     end: Moment = None,
     after: After = None,
