@@ -137,7 +137,7 @@ def erase(
         found = _searches(opened, case, search)
         ids = sorted({*(tracklet or []), *_persons(found)})
         searches = [each.id for each in found]
-        counts = opened.would_erase(ids, also_searches=searches)
+        counts = opened.would_erase(ids, also_searches=searches).counts
         if dry_run or not as_json:
             _show(ids, counts, as_json)
         if dry_run:
@@ -165,12 +165,12 @@ def _searches(opened: Gallery, case: str | None, search: int | None) -> list[Sea
         return [opened.cases.search(search)]
     if case is None:
         return []
-    named = [each.id for each in opened.cases.cases() if each.name == case]
-    if not named:
+    named = opened.cases.case_named(case)
+    if named is None:
         raise ValueError(f"no case is named '{case}'")
     found: list[SearchRecord] = []
     while page := opened.cases.searches(
-        case_id=named[0], before=found[-1].id if found else None, limit=_PAGE
+        case_id=named.id, before=found[-1].id if found else None, limit=_PAGE
     ):
         found += page
     if not found:

@@ -68,6 +68,7 @@ class ApiToken:
     """A program that acts for a user.
 
     Attributes:
+        user: That user's name.
         hint: The token's first letters, to recognise it by.
         role: At most its user's, also after that one's was lowered.
         created, expires, last_used: Seconds UTC; it may never expire, and may not have been used yet.
@@ -75,6 +76,7 @@ class ApiToken:
 
     id: int
     user_id: int
+    user: str
     name: str
     hint: str
     role: Role

@@ -50,10 +50,20 @@ class Accounts:
         with self._database.reading() as connection:
             return accounts.any_user(connection)
 
-    def users(self) -> list[User]:
-        """All users by name."""
+    def users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
+        """Users by name.
+
+        Args:
+            after: Only those whose names come behind this one: the page behind the one that ended with it.
+            limit: At most so many; None: all.
+        """
         with self._database.reading() as connection:
-            return accounts.every(connection)
+            return accounts.listed(connection, after, limit)
+
+    def roles(self, names: Iterable[str]) -> dict[str, Role]:
+        """By name, the roles of those users that there are; for at most a few thousand names."""
+        with self._database.reading() as connection:
+            return accounts.roles(connection, names)
 
     def user(self, user_id: int) -> User:
         """One user.
@@ -264,10 +274,18 @@ class Accounts:
                 raise ValueError(f"'{user.name}' is {user.role}: a token cannot have the role {role}")
             return sessions.add_token(connection, values)
 
-    def tokens(self, user_id: int | None = None) -> list[ApiToken]:
-        """All tokens, or one user's, oldest first; expired ones, too."""
+    def tokens(
+        self, user_id: int | None = None, *, before: int | None = None, limit: int | None = None
+    ) -> list[ApiToken]:
+        """Tokens, newest first; expired ones, too.
+
+        Args:
+            user_id: Only this user's.
+            before: Only those with a lower id: the page behind the one that ended with it.
+            limit: At most so many; None: all.
+        """
         with self._database.reading() as connection:
-            return sessions.tokens(connection, user_id)
+            return sessions.tokens(connection, user_id, before, limit)
 
     def token(self, token_hash: str, now: float) -> tuple[ApiToken, User] | None:
         """The token with this hash and its user; its use is written down at most once a minute.
@@ -286,14 +304,17 @@ class Accounts:
             sessions.used(connection, found.id, now)
         return replace(found, last_used=now), user
 
-    def remove_token(self, token_id: int) -> None:
+    def remove_token(self, token_id: int, user_id: int | None = None) -> None:
         """Revokes a token.
 
+        Args:
+            user_id: Only if it is this user's.
+
         Raises:
-            TokenNotFound: It does not exist (any more).
+            TokenNotFound: It does not exist (any more), or is another's.
         """
         with self._database.writing() as connection:
-            if not sessions.remove_token(connection, token_id):
+            if not sessions.remove_token(connection, token_id, user_id):
                 raise TokenNotFound(f"no token has the id {token_id} (any more): list them")
 
     # Failed log-ins

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from types import EllipsisType
 from typing import Any
 
 from storage.case_records import (
@@ -46,10 +47,29 @@ class Cases:
         with self._database.writing() as connection:
             return cases.insert(connection, _name(name), readable(description), owner, _now(now))
 
-    def cases(self, user: str | None = None) -> list[Case]:
-        """Cases, oldest first; of one user those that the user owns or is a member of."""
+    def cases(
+        self,
+        user: str | None = None,
+        *,
+        is_open: bool | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[Case]:
+        """Cases, newest first.
+
+        Args:
+            user: Only those that this user owns or is a member of.
+            is_open: Only those that are open, or only those that are closed.
+            before: Only those with a lower id: the page behind the one that ended with it.
+            limit: At most so many; None: all.
+        """
         with self._database.reading() as connection:
-            return cases.every(connection, user)
+            return cases.listed(connection, user, is_open, before, limit)
+
+    def case_named(self, name: str) -> Case | None:
+        """The case with that name."""
+        with self._database.reading() as connection:
+            return cases.named(connection, name)
 
     def case(self, case_id: int) -> Case:
         """One case.
@@ -113,10 +133,15 @@ class Cases:
         with self._database.writing() as connection:
             return cases.add_note(connection, case_id, author, readable(text), _now(now))
 
-    def notes(self, case_id: int) -> list[Note]:
-        """The notes of a case, oldest first."""
+    def notes(self, case_id: int, *, after: int | None = None, limit: int | None = None) -> list[Note]:
+        """Notes of a case, oldest first.
+
+        Args:
+            after: Only those with a higher id: the page behind the one that ended with it.
+            limit: At most so many; None: all.
+        """
         with self._database.reading() as connection:
-            return cases.notes(connection, case_id)
+            return cases.notes(connection, case_id, after, limit)
 
     def held_tracklets(self, ids: Iterable[int] | None = None) -> set[int]:
         """Tracklets that a case under legal hold is about: its examples, and those ever decided the same.
@@ -211,14 +236,14 @@ class Cases:
         *,
         threshold: float | None = None,
         model: str | None = None,
-        case_id: int | None = None,
+        case_id: int | EllipsisType | None = ...,
     ) -> SearchRecord:
-        """Changes a search; None leaves what it stands for as it is.
+        """Changes what is given of a search; a threshold of None is as if it was not given.
 
         Args:
             threshold: From now on.
             model: `model_identity` of the one that this threshold is about; None: the gallery's current one.
-            case_id: The case it belongs to from now on.
+            case_id: The case it belongs to from now on; None: no case.
 
         Raises:
             CaseHeld: The case it would be taken out of is under legal hold.
@@ -229,8 +254,8 @@ class Cases:
         values: dict[str, Any] = {}
         if threshold is not None:
             values |= {"threshold": checked_threshold(threshold), "model": model}
-        if case_id is not None:
-            values["case_id"] = int(case_id)
+        if not isinstance(case_id, EllipsisType):
+            values["case_id"] = None if case_id is None else int(case_id)
         with self._database.writing() as connection:
             return searches.update(connection, search_id, values)
 

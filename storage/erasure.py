@@ -46,13 +46,26 @@ class AuditNote:
             raise ValueError("an erasure needs a reason: say who asked for it, or why it must be")
 
 
+@dataclass(frozen=True)
+class ErasurePlan:
+    """What an erasure deletes.
+
+    Attributes:
+        counts: How many rows, by table, and of how many cameras the last frame.
+        searches: Ids of the searches that go, or lose examples or decisions; rising.
+    """
+
+    counts: dict[str, int]
+    searches: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Erasure:
     """What was erased, and how to tell that it is gone.
 
     Attributes:
         ids: The tracklets.
-        counts: How many rows were deleted, by table, and of how many cameras the last frame.
+        counts, searches: What was deleted, as `ErasurePlan` has it.
         at: When, seconds UTC.
         entry: Number of its audit entry.
         revision: The gallery's from then on.
@@ -64,6 +77,7 @@ class Erasure:
 
     ids: tuple[int, ...]
     counts: dict[str, int]
+    searches: tuple[int, ...]
     at: float
     entry: int
     revision: int
@@ -88,25 +102,27 @@ class Eraser:
         self._folder, self._mark, self._database = folder, mark, database
         self._media, self._snapshots, self._index = media, snapshots, index
 
-    def preview(self, ids: Iterable[int], also_searches: Iterable[int]) -> dict[str, int]:
-        """What `erase` would delete, by table."""
+    def preview(self, ids: Iterable[int], also_searches: Iterable[int]) -> ErasurePlan:
+        """What `erase` would delete."""
         with self._database.reading() as connection:
-            return erasure.counts(connection, _scope(connection, ids, also_searches))
+            return _plan(connection, _scope(connection, ids, also_searches))
 
     def erase(self, ids: Iterable[int], also_searches: Iterable[int], note: AuditNote) -> Erasure:
         """Rows and audit entry in one transaction, then files; see `Gallery.erase`."""
         with self._database.writing() as connection:
             scope = _scope(connection, ids, also_searches)
-            counts = erasure.counts(connection, scope)
+            plan = _plan(connection, scope)
             spec, vectors, needles = self._traces(connection, scope)
-            entry = _note(connection, scope, counts, note)
+            entry = _note(connection, scope, plan.counts, note)
             erasure.delete(connection, scope)
             revision = connection.execute(sa.select(gallery.c.revision)).scalar_one()
         upkeep.remove_traces(self._database, self._media, self._snapshots, scope.ids)
         self._empty_log()
         self._remove_copies(needles)
         self._index.refresh_if_loaded()
-        return Erasure(scope.ids, counts, note.now, entry, revision, scope, spec, vectors, needles)
+        return Erasure(
+            scope.ids, plan.counts, plan.searches, note.now, entry, revision, scope, spec, vectors, needles
+        )
 
     def _empty_log(self) -> None:
         for _ in range(_MERGES):
@@ -222,6 +238,10 @@ def _scope(connection: sa.Connection, ids: Iterable[int], also_searches: Iterabl
     changed = set(scope.left_empty) | named
     holds.refuse_held(connection, scope.ids, "nothing was erased", changed)
     return scope
+
+
+def _plan(connection: sa.Connection, scope: Scope) -> ErasurePlan:
+    return ErasurePlan(erasure.counts(connection, scope), erasure.searches_changed(connection, scope))
 
 
 def _note(connection: sa.Connection, scope: Scope, counts: dict[str, int], note: AuditNote) -> int:

@@ -21,7 +21,7 @@ from storage.cases import Cases
 from storage.database import browsing, camera_views, gaps, generations, holds, hours, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
-from storage.erasure import AuditNote, Eraser, Erasure
+from storage.erasure import AuditNote, Eraser, Erasure, ErasurePlan
 from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.folder import FolderMark, GalleryFolder
 from storage.generations import Generations
@@ -277,6 +277,18 @@ class Gallery:
         """All sources, oldest first."""
         with self._database.reading() as connection:
             return sources.every(connection)
+
+    def newest_sources(
+        self, limit: int, *, cameras: Iterable[str] | None = None, before: int | None = None
+    ) -> list[SourceRecord]:
+        """Up to `limit` sources, newest first.
+
+        Args:
+            cameras: Only those of these cameras.
+            before: Only those with a lower id: the page behind the one that ended with it.
+        """
+        with self._database.reading() as connection:
+            return sources.newest(connection, cameras, before, limit)
 
     def source(self, source_id: int) -> SourceRecord:
         """One source.
@@ -577,8 +589,8 @@ class Gallery:
 
     # Erasure
 
-    def would_erase(self, ids: Iterable[int], *, also_searches: Iterable[int] = ()) -> dict[str, int]:
-        """How many rows `erase` would delete, by table, and of how many cameras the last frame.
+    def would_erase(self, ids: Iterable[int], *, also_searches: Iterable[int] = ()) -> ErasurePlan:
+        """What `erase` would delete.
 
         Raises:
             TrackletNotFound, SearchNotFound, HeldByCase: As `erase`.

@@ -1,4 +1,4 @@
-"""Answers that are no JSON: pictures and videos; and cursors of pages."""
+"""Answers that are no JSON: pictures and videos; and pages of lists, with their cursors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+from fastapi import Query
 from fastapi.responses import Response
 
 from web.problems import Refused
@@ -29,6 +31,11 @@ MP4: dict[int | str, dict[str, Any]] = {
         "description": "A part.",
     },
 }
+
+After = Annotated[str | None, Query(max_length=400, description="`next` of the page before")]
+PageSize = Annotated[int, Query(ge=1, le=500, description="at most so many at once")]
+
+_Row = TypeVar("_Row")
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -56,13 +63,31 @@ def ranged(content: bytes, media_type: str, asked: str | None) -> Response:
     return Response(content[first : last + 1], HTTPStatus.PARTIAL_CONTENT, headers, media_type)
 
 
-def cursor(*place: float | int) -> str:
+def paged(
+    found: Sequence[_Row], limit: int, key: Callable[[_Row], tuple[float | int | str, ...]]
+) -> tuple[list[_Row], str | None]:
+    """A page of a list, and the cursor with which the next one is asked for.
+
+    Args:
+        found: one row more than the page shall have, if there are so many.
+        limit: rows of the page.
+        key: what a row is sorted by.
+    """
+    rows = list(found[:limit])
+    return rows, cursor(*key(rows[-1])) if len(found) > limit else None
+
+
+def cursor(*place: float | int | str) -> str:
     """Where a page ended, as text that clients hand back."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    written = json.dumps(place, ensure_ascii=False).encode()
+    return base64.urlsafe_b64encode(written).decode().rstrip("=")
 
 
-def place(text: str | None, length: int) -> tuple[float, ...] | None:
+def place(text: str | None, *kinds: type[float | int | str]) -> tuple[Any, ...] | None:
     """What `cursor` was made of.
+
+    Args:
+        kinds: of its parts.
 
     Raises:
         Refused: it is not a cursor of ours.
@@ -73,9 +98,11 @@ def place(text: str | None, length: int) -> tuple[float, ...] | None:
         found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError):
         found = None
-    numbers = isinstance(found, list) and all(
-        isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < 2**63 for each in found
-    )
-    if not numbers or len(found) != length:
+    if not isinstance(found, list) or [*map(type, found)] != [*kinds] or not all(map(_sane, found)):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "this cursor is none that a page gave")
     return tuple(found)
+
+
+def _sane(part: float | int | str) -> bool:
+    """Whether a database can compare with it."""
+    return part.isprintable() if isinstance(part, str) else abs(part) < 2**63

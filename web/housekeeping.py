@@ -17,18 +17,28 @@ _SWEEP_EVERY_S = 86_400.0
 _log = logging.getLogger(__name__)
 
 
-def keep_house(services: Services, stop: threading.Event) -> None:
-    """Apply the retention rules every ten minutes, and sweep once a day, until `stop` is set."""
-    swept = monotonic()
+def keep_house(services: Services, stop: threading.Event, clock: Callable[[], float] = monotonic) -> None:
+    """Apply the retention rules and delete expired uploads every ten minutes, sweep once a day, until `stop`.
+
+    Args:
+        clock: seconds, of which differences count.
+    """
+    swept = clock()
     while not stop.wait(_EVERY_S):
-        try:
-            apply_rules(services, None, should_stop=stop.is_set)
-            services.uploads.sweep()
-            if monotonic() - swept > _SWEEP_EVERY_S:
-                services.gallery.sweep()
-                swept = monotonic()
-        except Exception:  # noqa: BLE001 - a database that is away comes back, and nothing else may end this for good
-            _log.exception("housekeeping is put off")
+        _done("retention", lambda: apply_rules(services, None, should_stop=stop.is_set))
+        _done("the deletion of uploads", services.uploads.sweep)
+        if clock() - swept > _SWEEP_EVERY_S and _done("the sweep", services.gallery.sweep):
+            swept = clock()
+
+
+def _done(what: str, work: Callable[[], object]) -> bool:
+    """Whether some work could be done; the next round tries again, whatever went wrong."""
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - a database that is away comes back, and nothing else may end this for good
+        _log.exception("%s is put off", what)
+        return False
+    return True
 
 
 def apply_rules(

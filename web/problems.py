@@ -32,6 +32,7 @@ _NOT_FOUND = (
     errors.GenerationNotFound,
     errors.WatchNotFound,
     errors.UserNotFound,
+    errors.TokenNotFound,
     errors.CaseNotFound,
     errors.SearchNotFound,
     errors.RuleNotFound,

@@ -51,7 +51,7 @@ api_tokens = sa.Table(
     "api_tokens",
     metadata,
     key("id"),
-    reference("user_id", "users.id", index=True),
+    reference("user_id", "users.id"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("token_hash", sa.String(64), nullable=False),
     sa.Column("hint", sa.String(16), nullable=False),  # its first letters, to recognise it by
@@ -60,6 +60,7 @@ api_tokens = sa.Table(
     sa.Column("expires", sa.Double),
     sa.Column("last_used", sa.Double),
     sa.UniqueConstraint("token_hash"),
+    sa.Index("ix_api_tokens_user_id_id", "user_id", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -123,6 +124,7 @@ cases = sa.Table(
     sa.Column("closed", sa.Double),
     sa.Column("held", sa.Boolean, nullable=False),  # legal hold: nothing it is about is deleted
     sa.UniqueConstraint("name"),
+    sa.Index("ix_cases_owner", "owner"),
     sqlite_autoincrement=True,
 )
 
@@ -131,16 +133,18 @@ case_members = sa.Table(
     metadata,
     reference("case_id", "cases.id", primary_key=True),
     sa.Column("user", sa.Text, primary_key=True),
+    sa.Index("ix_case_members_user", "user"),
 )
 
 case_notes = sa.Table(
     "case_notes",
     metadata,
     key("id"),
-    reference("case_id", "cases.id", index=True),
+    reference("case_id", "cases.id"),
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
+    sa.Index("ix_case_notes_case_id_id", "case_id", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -148,7 +152,7 @@ searches = sa.Table(
     "searches",
     metadata,
     key("id"),
-    reference("case_id", "cases.id", nullable=True, index=True),
+    reference("case_id", "cases.id", nullable=True),
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
@@ -156,6 +160,7 @@ searches = sa.Table(
     sa.Column("model", sa.Text, nullable=False),  # the threshold's: case_records.model_identity, or nothing
     sa.Column("filter", sa.JSON, nullable=False),
     sa.Index("ix_searches_author_id", "author", "id"),
+    sa.Index("ix_searches_case_id_id", "case_id", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage.account_records import NOBODY, User, has_shrunk
+from storage.account_records import NOBODY, Role, User, has_shrunk
 from storage.database import sessions
 from storage.database.accountability import audit, invitations, login_failures, users
 from storage.database.schema import AnyRow
@@ -29,9 +29,18 @@ def any_user(connection: sa.Connection) -> bool:
     return connection.scalar(sa.select(users.c.id).limit(1)) is not None
 
 
-def every(connection: sa.Connection) -> list[User]:
-    """All users by name."""
-    return [_user(row) for row in connection.execute(_USER.order_by(users.c.name))]
+def listed(connection: sa.Connection, after: str | None, limit: int | None) -> list[User]:
+    """Users by name; None does not narrow."""
+    statement = _USER.order_by(users.c.name).limit(limit)
+    if after is not None:
+        statement = statement.where(users.c.name > after)
+    return [_user(row) for row in connection.execute(statement)]
+
+
+def roles(connection: sa.Connection, names: Iterable[str]) -> dict[str, Role]:
+    """By name, the roles of those users that there are."""
+    wanted = sa.select(users.c.name, users.c.role).where(users.c.name.in_(set(names)))
+    return {row.name: row.role for row in connection.execute(wanted)}
 
 
 def get(connection: sa.Connection, user_id: int) -> User:

@@ -26,7 +26,7 @@ def _count(table: sa.Table) -> sa.Label[int]:
     return mine.scalar_subquery().label(f"num_{table.name.removeprefix('case_')}")
 
 
-_CASE = sa.select(cases, _count(searches), _count(case_notes)).order_by(cases.c.id)
+_CASE = sa.select(cases, _count(searches), _count(case_notes))
 
 
 def insert(connection: sa.Connection, name: str, description: str, owner: str, now: float) -> Case:
@@ -41,12 +41,20 @@ def insert(connection: sa.Connection, name: str, description: str, owner: str, n
     return get(connection, case_id)
 
 
-def every(connection: sa.Connection, user: str | None) -> list[Case]:
-    """Cases, oldest first; of one user those that the user owns or is a member of."""
-    if user is None:
-        return _records(connection, _CASE)
-    member = sa.select(case_members.c.case_id).where(case_members.c.user == user)
-    return _records(connection, _CASE.where(sa.or_(cases.c.owner == user, cases.c.id.in_(member))))
+def listed(
+    connection: sa.Connection, user: str | None, is_open: bool | None, before: int | None, limit: int | None
+) -> list[Case]:
+    """Cases, newest first; None does not narrow. Of one user those that the user owns or is a member of."""
+    statement = _CASE.order_by(cases.c.id.desc()).limit(limit)
+    if user is not None:
+        owned = sa.select(cases.c.id).where(cases.c.owner == user)
+        shared = sa.select(case_members.c.case_id).where(case_members.c.user == user)
+        statement = statement.where(cases.c.id.in_(sa.union_all(owned, shared)))
+    if is_open is not None:
+        statement = statement.where(cases.c.closed.is_(None) if is_open else cases.c.closed.is_not(None))
+    if before is not None:
+        statement = statement.where(cases.c.id < before)
+    return _records(connection, statement)
 
 
 def get(connection: sa.Connection, case_id: int) -> Case:
@@ -59,6 +67,12 @@ def get(connection: sa.Connection, case_id: int) -> Case:
     if not found:
         raise CaseNotFound(f"no case has the id {case_id}: list them to see which there are")
     return found[0]
+
+
+def named(connection: sa.Connection, name: str) -> Case | None:
+    """The case with that name."""
+    found = _records(connection, _CASE.where(cases.c.name == name))
+    return found[0] if found else None
 
 
 def _records(connection: sa.Connection, statement: AnySelect) -> list[Case]:
@@ -124,9 +138,12 @@ def add_note(connection: sa.Connection, case_id: int, author: str, text: str, no
     return Note(id=note_id, **values)  # type: ignore[arg-type]
 
 
-def notes(connection: sa.Connection, case_id: int) -> list[Note]:
-    """The notes of a case, oldest first."""
-    statement = sa.select(case_notes).where(case_notes.c.case_id == case_id).order_by(case_notes.c.id)
+def notes(connection: sa.Connection, case_id: int, after: int | None, limit: int | None) -> list[Note]:
+    """Notes of a case, oldest first; None does not narrow."""
+    mine = case_notes.c.case_id == case_id
+    statement = sa.select(case_notes).where(mine).order_by(case_notes.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(case_notes.c.id > after)
     return [Note(**row._mapping) for row in connection.execute(statement)]
 
 

@@ -169,6 +169,17 @@ def counts(connection: sa.Connection, scope: Scope) -> dict[str, int]:
     return found
 
 
+def searches_changed(connection: sa.Connection, scope: Scope) -> tuple[int, ...]:
+    """Searches that an erasure deletes, or takes examples or decisions from; rising."""
+    found = set(scope.left_empty)
+    for column, concerned in (
+        (search_examples.c.search_id, {"tracklet_id": scope.ids, "id": scope.uploads}),
+        (decision_rows.c.search_id, {"tracklet_id": scope.ids}),
+    ):
+        found.update(_of_either(connection, column, concerned))
+    return tuple(sorted(found))
+
+
 def _referring() -> list[sa.Table]:
     """Every table that names tracklets."""
     return [table for table in metadata.sorted_tables if "tracklet_id" in table.c]

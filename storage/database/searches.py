@@ -209,7 +209,8 @@ def update(connection: sa.Connection, search_id: int, values: dict[str, Any]) ->
     search = get(connection, search_id)
     if "case_id" in values and values["case_id"] != search.case_id:
         cases.refuse_held(connection, search.case_id, "moved")
-        cases.get(connection, values["case_id"])
+        if values["case_id"] is not None:
+            cases.get(connection, values["case_id"])
     changed = _with_model(connection, values)
     if changed:
         connection.execute(sa.update(searches).where(searches.c.id == search_id).values(**changed))

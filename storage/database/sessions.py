@@ -30,6 +30,7 @@ _TOKEN = sa.select(
     api_tokens.c.created,
     api_tokens.c.expires,
     api_tokens.c.last_used,
+    users.c.name.label("user"),
     users.c.role.label("users_role"),
 ).select_from(api_tokens.join(users))
 
@@ -114,11 +115,15 @@ def add_token(connection: sa.Connection, values: Mapping[str, Any]) -> ApiToken:
     return _token(connection.execute(_TOKEN.where(api_tokens.c.id == number)).one())
 
 
-def tokens(connection: sa.Connection, user_id: int | None) -> list[ApiToken]:
-    """All tokens, or one user's, oldest first."""
-    statement = _TOKEN.order_by(api_tokens.c.id)
+def tokens(
+    connection: sa.Connection, user_id: int | None, before: int | None, limit: int | None
+) -> list[ApiToken]:
+    """Tokens, newest first; None does not narrow."""
+    statement = _TOKEN.order_by(api_tokens.c.id.desc()).limit(limit)
     if user_id is not None:
         statement = statement.where(api_tokens.c.user_id == user_id)
+    if before is not None:
+        statement = statement.where(api_tokens.c.id < before)
     return [_token(row) for row in connection.execute(statement)]
 
 
@@ -135,9 +140,12 @@ def used(connection: sa.Connection, token_id: int, now: float) -> None:
     connection.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id).values(last_used=now))
 
 
-def remove_token(connection: sa.Connection, token_id: int) -> bool:
-    """Deletes a token; whether it was there."""
-    return connection.execute(sa.delete(api_tokens).where(api_tokens.c.id == token_id)).rowcount == 1
+def remove_token(connection: sa.Connection, token_id: int, user_id: int | None) -> bool:
+    """Deletes a token, of this user if one is named; whether it was there."""
+    statement = sa.delete(api_tokens).where(api_tokens.c.id == token_id)
+    if user_id is not None:
+        statement = statement.where(api_tokens.c.user_id == user_id)
+    return connection.execute(statement).rowcount == 1
 
 
 def _token(row: AnyRow) -> ApiToken:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +42,18 @@ def of_tracklet(connection: sa.Connection, tracklet_id: int) -> SourceRecord | N
 def every(connection: sa.Connection) -> list[SourceRecord]:
     """All sources, oldest first."""
     return [_record(row) for row in connection.execute(sa.select(sources).order_by(sources.c.id))]
+
+
+def newest(
+    connection: sa.Connection, cameras: Iterable[str] | None, before: int | None, limit: int
+) -> list[SourceRecord]:
+    """Sources, newest first; None does not narrow."""
+    statement = sa.select(sources).order_by(sources.c.id.desc()).limit(limit)
+    if cameras is not None:
+        statement = statement.where(sources.c.camera.in_(sorted(cameras)))
+    if before is not None:
+        statement = statement.where(sources.c.id < before)
+    return [_record(row) for row in connection.execute(statement)]
 
 
 def live(connection: sa.Connection, camera: str) -> list[SourceRecord]:

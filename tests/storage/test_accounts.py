@@ -52,6 +52,11 @@ def test_a_user_comes_back_as_added(gallery: Gallery) -> None:
     assert (admin.cameras, nobody.cameras) == (None, frozenset())
     assert accounts.any_user()
     assert accounts.users() == [admin, nobody, zoe]
+    assert accounts.users(limit=2) == [admin, nobody]
+    assert accounts.users(after="blind", limit=2) == accounts.users(after="c") == [zoe]
+    assert accounts.users(after=zoe.name) == []
+    assert accounts.roles(["blind", "zo\u00eb", "who"]) == {"blind": "viewer", "zo\u00eb": "operator"}
+    assert accounts.roles([]) == {}
     assert accounts.user(zoe.id) == accounts.user_named("ZO\u00cb") == zoe
     assert accounts.user_named("somebody") is None
     assert accounts.user_named("\0" * 300) is None
@@ -405,18 +410,23 @@ def test_a_token_comes_back_as_added(gallery: Gallery) -> None:
     assert (token.user_id, token.name, token.hint, token.role) == (user.id, "nightly", "rt_ab", "viewer")
     assert (token.created, token.expires, token.last_used) == (1000.0, 5000.0, None)
     lasting = accounts.add_token(other.id, "bob's", digest("b"), "rt_cd", "viewer", None, 1000.0)
-    assert accounts.tokens() == [token, lasting]
-    assert accounts.tokens(user.id) == [token]
+    assert (token.user, lasting.user) == ("anna", "bob")
+    assert accounts.tokens() == [lasting, token]
+    assert accounts.tokens(limit=1) == [lasting]
+    assert accounts.tokens(before=lasting.id) == accounts.tokens(user.id) == [token]
+    assert accounts.tokens(other.id, before=lasting.id) == []
     found = accounts.token(digest("t"), 1500.0)
     assert found is not None
     assert (found[0].id, found[0].last_used, found[1]) == (token.id, 1500.0, user)
     used = [found[0].last_used for now in (1559.0, 1560.0) if (found := accounts.token(digest("t"), now))]
     assert used == [1500.0, 1560.0]
-    assert [each.last_used for each in accounts.tokens()] == [1560.0, None]
+    assert [each.last_used for each in accounts.tokens()] == [None, 1560.0]
     assert accounts.token(digest("x"), 1500.0) is None
     assert accounts.token(digest("t"), 5000.0) is None
     assert accounts.token(digest("b"), 1e12) is not None
-    accounts.remove_token(lasting.id)
+    with pytest.raises(TokenNotFound):
+        accounts.remove_token(lasting.id, user.id)
+    accounts.remove_token(lasting.id, other.id)
     assert accounts.token(digest("b"), 1500.0) is None
     with pytest.raises(TokenNotFound):
         accounts.remove_token(lasting.id)

@@ -56,10 +56,31 @@ def test_whose_cases(gallery: Gallery) -> None:
         for name, owner in (("mine", "ada"), ("shared", "bo"), ("foreign", "bo"))
     )
     gallery.cases.update_case(shared.id, members=["ada"])
-    assert [case.id for case in gallery.cases.cases()] == [mine.id, shared.id, foreign.id]
-    assert [case.id for case in gallery.cases.cases("ada")] == [mine.id, shared.id]
-    assert [case.id for case in gallery.cases.cases("bo")] == [shared.id, foreign.id]
+    assert [case.id for case in gallery.cases.cases()] == [foreign.id, shared.id, mine.id]
+    assert [case.id for case in gallery.cases.cases("ada")] == [shared.id, mine.id]
+    assert [case.id for case in gallery.cases.cases("bo")] == [foreign.id, shared.id]
     assert gallery.cases.cases("cy") == []
+
+
+def test_lists_of_cases_go_on_where_they_ended(gallery: Gallery) -> None:
+    ids = [gallery.cases.add_case(f"case {number}", "", "ada").id for number in range(5)]
+    for number in (ids[1], ids[3]):
+        gallery.cases.update_case(number, members=["bo", "cy"], closed=number == ids[1])
+
+    def listed(user: str | None = None, **how: Any) -> list[int]:
+        return [case.id for case in gallery.cases.cases(user, **how)]
+
+    assert listed(limit=2) == [ids[4], ids[3]]
+    assert listed(before=ids[3], limit=2) == [ids[2], ids[1]]
+    assert listed(before=ids[1], limit=2) == [ids[0]]
+    assert listed("bo", limit=1) == [ids[3]]
+    assert listed("bo", before=ids[3], limit=1) == [ids[1]]
+    assert listed(is_open=True, before=ids[3]) == [ids[2], ids[0]]
+    assert listed("bo", is_open=False) == [ids[1]]
+    assert [case.members for case in gallery.cases.cases(limit=2)] == [frozenset(), {"bo", "cy"}]
+    named = gallery.cases.case_named("case 3")
+    assert named == gallery.cases.case(ids[3])
+    assert gallery.cases.case_named("case 9") is None
 
 
 def test_wrong_cases_are_refused(gallery: Gallery) -> None:
@@ -90,6 +111,9 @@ def test_notes(gallery: Gallery) -> None:
     first = gallery.cases.add_note(case.id, "bo", "seen <b>twice</b>", now=7.0)
     second = gallery.cases.add_note(case.id, "ada", "a\0b")
     assert gallery.cases.notes(case.id) == [first, second]
+    assert gallery.cases.notes(case.id, limit=1) == [first]
+    assert gallery.cases.notes(case.id, after=first.id, limit=1) == [second]
+    assert gallery.cases.notes(case.id, after=second.id) == []
     assert (first.author, first.created, first.text) == ("bo", 7.0, "seen <b>twice</b>")
     assert second.text == "a\\x00b"
     assert gallery.cases.case(case.id).num_notes == 2
@@ -153,6 +177,9 @@ def test_lists_of_searches(gallery: Gallery) -> None:
     assert [each.id for each in gallery.cases.searches(before=ids[3], limit=2)] == [ids[2], ids[1]]
     assert [each.id for each in gallery.cases.searches(author="ada")] == [ids[4], ids[2], ids[0]]
     assert [each.id for each in gallery.cases.searches(case_id=case.id)] == [ids[1]]
+    assert gallery.cases.update_search(ids[1], threshold=0.1).case_id == case.id
+    assert gallery.cases.update_search(ids[1], case_id=None).case_id is None
+    assert gallery.cases.searches(case_id=case.id) == []
     gallery.cases.remove_search(ids[4])
     with pytest.raises(SearchNotFound, match=f"no search has the id {ids[4]}"):
         gallery.cases.search(ids[4])
@@ -323,6 +350,8 @@ def test_what_a_legal_hold_keeps(gallery: Gallery) -> None:
         gallery.cases.remove_search(made.id)
     with pytest.raises(CaseHeld, match="nothing of it is moved"):
         gallery.cases.update_search(made.id, case_id=free.id)
+    with pytest.raises(CaseHeld, match="nothing of it is moved"):
+        gallery.cases.update_search(made.id, case_id=None)
     assert gallery.cases.update_search(made.id, case_id=case.id, threshold=0.1).threshold == 0.1
     gallery.cases.update_search(elsewhere.id, case_id=case.id)
     assert gallery.cases.held_tracklets() == {ids[0], ids[1], ids[3], ids[4], ids[5]}

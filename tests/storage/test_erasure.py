@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from storage.audit_records import AuditCrop
 from storage.case_records import NewExample
+from storage.erasure import ErasurePlan
 from storage.errors import HeldByCase, SearchNotFound, TrackletNotFound
 from storage.gallery import EVERYTHING, Gallery
 from storage.needles import Needle, of_jpeg, of_vector, search_files
@@ -111,10 +112,12 @@ def test_all_that_shows_the_person_is_gone_and_nothing_else(place: Place) -> Non
             "audit_crops": 2,
             "camera_frames": 1,
         }
-        assert gallery.would_erase([erased]) == expected
+        touched = tuple(made["searches"].values())
+        assert gallery.would_erase([erased]) == ErasurePlan(expected, touched)
         assert gallery.counts()["tracklets"] == 8
         done = gallery.erase([erased], **WHO, origin="10.0.0.1", now=5000.0)
-        assert (done.ids, done.counts, done.at) == ((erased,), expected, 5000.0)
+        assert (done.ids, done.counts, done.searches) == ((erased,), expected, touched)
+        assert done.at == 5000.0
         assert gallery.check_erased(done) == []
         assert [record.id for record in gallery.tracklets()] == others
         for each in (gallery, beside):
@@ -249,6 +252,8 @@ def test_the_same_numbers_of_another_tracklet_are_no_trace(sqlite_place: Place) 
 def test_searches_can_be_erased_with_their_uploads(gallery: Gallery) -> None:
     made = everywhere(gallery)
     others = made["searches"]["others"]
+    assert gallery.would_erase([], also_searches=[others]).searches == (others,)
+    assert gallery.would_erase([], also_searches=[made["searches"]["of it"]]).searches == ()
     done = gallery.erase([], **WHO, also_searches=[others])
     assert done.counts["search_examples"] == 1
     assert done.counts["searches"] == done.counts["tracklets"] == 0
@@ -261,6 +266,30 @@ def test_searches_can_be_erased_with_their_uploads(gallery: Gallery) -> None:
         made["searches"]["of both"],
     }
     assert gallery.check_erased(done) == []
+
+
+def test_an_erasure_tells_which_searches_it_changes(gallery: Gallery) -> None:
+    gone, kept, other = fill_real(gallery, 3)
+
+    def asked(*examples: NewExample, **verdicts: int) -> int:
+        made = gallery.cases.add_search("anna", examples, EVERYTHING, 0.5, "x").id
+        for verdict, number in verdicts.items():
+            gallery.cases.decide(made, number, verdict, "anna")
+        return made
+
+    changed = [
+        asked(NewExample(gone)),
+        asked(NewExample(kept), NewExample(gone)),
+        asked(NewExample(kept), different=gone),
+        asked(NewExample(crops=(jpeg(9001),)), same=gone),
+        asked(NewExample(kept), unsure=gone),
+    ]
+    gallery.cases.undo(changed[-1], gone, "anna")
+    asked(NewExample(kept), same=other)
+    asked(NewExample(crops=(jpeg(9002),)), different=kept)
+    assert gallery.would_erase([gone]).searches == tuple(changed)
+    assert gallery.erase([gone], **WHO).searches == tuple(changed)
+    assert gallery.would_erase([other]).searches == (changed[-1] + 1,)
 
 
 def test_what_does_not_exist_or_is_held_is_refused_as_a_whole(gallery: Gallery) -> None:

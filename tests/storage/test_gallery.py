@@ -175,6 +175,16 @@ def test_tracklets_come_by_time_then_id_and_page_by_page(
     assert [record.id for record in listing] == expected[1:10]
 
 
+def test_the_newest_sources_come_first_and_in_pages(gallery: Gallery) -> None:
+    for number, camera in enumerate(["door", "yard", "door", "door"]):
+        gallery.begin_source(camera, f"{number}.mp4", f"of {number}", 1000.0, "settings")
+    first, yard, second, third = gallery.sources()
+    assert gallery.newest_sources(2) == [third, second]
+    assert gallery.newest_sources(9, before=second.id) == [yard, first]
+    assert gallery.newest_sources(2, cameras=["door"], before=third.id) == [second, first]
+    assert gallery.newest_sources(9, cameras=[]) == []
+
+
 def test_restarting_a_source_removes_all_it_gave(gallery: Gallery) -> None:
     kept = fill(gallery, 2, camera="yard")
     ids = fill(gallery, 3)

@@ -55,6 +55,7 @@ API_RULES: tuple[Rule, ...] = (
     ("GET", "/cases/{case_id}", "operator"),
     ("PATCH", "/cases/{case_id}", "operator"),
     ("DELETE", "/cases/{case_id}", "operator"),
+    ("GET", "/cases/{case_id}/notes", "operator"),
     ("POST", "/cases/{case_id}/notes", "operator"),
     ("POST", "/cases/{case_id}/export", "operator"),
     ("GET", "/users", "admin"),
@@ -260,6 +261,40 @@ def test_a_member_sees_no_example_of_a_camera_that_is_not_theirs(server: Server)
     other = narrow.post("/api/v1/cases", json={"name": "mine"}).json()["id"]
     taken = narrow.patch(f"/api/v1/searches/{made['id']}", json={"case_id": other})
     assert taken.status_code == 403
+
+
+def test_a_search_leaves_its_case_by_its_author_the_cases_owner_or_an_admin(server: Server) -> None:
+    owner, admin = server.client("operator"), server.client("admin")
+    for name in ("author", "member"):
+        server.user(name, "operator")
+    author, member = server.logged_in("author"), server.logged_in("member")
+    case = owner.post("/api/v1/cases", json={"name": "bag"}).json()["id"]
+    owner.patch(f"/api/v1/cases/{case}", json={"members": ["author", "member"]})
+    made = author.post("/api/v1/searches", json={"examples": [{"tracklet": 1}], "case_id": case}).json()
+    path, out, back = f"/api/v1/searches/{made['id']}", {"case_id": None}, {"case_id": case}
+    assert member.patch(path, json={"threshold": 0.4}).json()["case_id"] == case, "not named: it stays"
+    assert member.patch(path, json=out).status_code == 403
+    assert owner.patch(path, json=out).json()["case_id"] is None
+    [entry] = server.gallery.audit.entries(action="search changed", limit=1)
+    assert (entry.actor, entry.subject["case"], entry.subject["case_before"]) == ("operator", None, case)
+    assert owner.get(path).status_code == member.patch(path, json=back).status_code == 404
+    assert owner.get(f"/api/v1/cases/{case}").json()["searches"] == []
+    for client in (author, admin):
+        assert author.patch(path, json=back).json()["case_id"] == case
+        assert client.patch(path, json=out).json()["case_id"] is None
+    assert author.patch(path, json=out).json()["case_id"] is None, "it is out already"
+
+
+@pytest.mark.parametrize("state", ["held", "closed"])
+def test_nothing_leaves_a_case_that_is_held_or_closed(server: Server, state: str) -> None:
+    admin = server.client("admin")
+    case = admin.post("/api/v1/cases", json={"name": "bag"}).json()["id"]
+    made = admin.post("/api/v1/searches", json={"examples": [{"tracklet": 1}], "case_id": case}).json()
+    admin.patch(f"/api/v1/cases/{case}", json={state: True})
+    answer = admin.patch(f"/api/v1/searches/{made['id']}", json={"case_id": None})
+    assert answer.status_code == 409
+    assert "'bag'" in answer.json()["detail"]
+    assert server.gallery.cases.search(made["id"]).case_id == case
 
 
 def _cameras(found: object) -> list[str]:

@@ -136,6 +136,39 @@ def test_a_closed_case_keeps_its_decisions_from_keys_too(server: Server, window:
     assert [each.verdict for each in cases.search(1).decisions] == ["same"]
 
 
+def test_a_search_is_taken_out_of_its_case(server: Server, window: Window) -> None:
+    page, cases = window.page, server.gallery.cases
+    window.search_with(1)
+    cases.add_case("bag", "", "ada")
+    cases.update_search(1, case_id=1)
+    window.go("/searches/1")
+    page.click("text=Take out of the case")
+    page.click("#confirm [value=yes]")
+    page.wait_for_url(f"{window.url}/cases/1")
+    window.ready()
+    assert cases.search(1).case_id is None
+    assert "No search belongs to this case yet" in window.words("main")
+
+
+def test_an_erasure_says_which_searches_it_changes(server: Server, window: Window) -> None:
+    page = window.page
+    window.search_with(1)
+    window.search_with(2)
+    window.go("/admin/erasure?tracklet=1")
+    page.click("[data-preview] a:text-is('search 1')")
+    page.wait_for_selector(".result")
+    window.go("/admin/erasure?tracklet=1")
+    page.wait_for_selector("[data-preview] li")
+    assert "search 2" not in window.words("[data-preview]")
+    page.fill("[name=reason]", "letter")
+    page.fill("[name=confirmation]", "erase 1")
+    page.click("[data-erase]")
+    page.wait_for_selector("[data-preview] .good")
+    assert "search 1" in window.words("[data-preview]")
+    assert page.locator("[data-preview] a").count() == 0, "it is gone"
+    assert [each.id for each in server.gallery.cases.searches()] == [2]
+
+
 def test_without_scripts_nothing_is_shown_that_does_nothing(window: Window) -> None:
     window.search_with(1)
     browser = window.page.context.browser

@@ -262,6 +262,21 @@ def test_a_case_is_changed_and_deleted_by_its_owner_or_an_admin(server: Server, 
         assert "POST /api/v1/cases/1/notes" in apis
 
 
+def test_who_may_take_a_search_out_of_its_case_finds_the_button(server: Server, admin: TestClient) -> None:
+    member = server.client("operator")
+    admin.patch("/api/v1/cases/1", json={"members": ["operator"]})
+
+    def offered(client: TestClient) -> bool:
+        return "Take out of the case" in client.get("/searches/1").text
+
+    assert (offered(admin), offered(member)) == (True, False)
+    admin.patch("/api/v1/cases/1", json={"closed": True})
+    assert not offered(admin)
+    admin.patch("/api/v1/cases/1", json={"closed": False})
+    admin.patch("/api/v1/searches/1", json={"case_id": None})
+    assert not offered(admin)
+
+
 def test_of_many_recordings_the_newest_are_shown_and_the_others_behind_them(server: Server) -> None:
     viewer = server.client("viewer")
     assert "Older recordings" not in viewer.get("/cameras").text

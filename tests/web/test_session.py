@@ -226,7 +226,7 @@ def test_a_token_may_do_no_more_than_its_role_and_its_user(server: Server) -> No
     assert program.get("/api/v1/cases", headers=headers).status_code == 403
     assert program.post("/api/v1/tokens", json={"name": "more"}, headers=headers).status_code == 403
     assert operator.post("/api/v1/tokens", json={"name": "x", "role": "admin"}).status_code == 403
-    listed = operator.get("/api/v1/tokens").json()
+    listed = operator.get("/api/v1/tokens").json()["tokens"]
     assert [each["hint"] for each in listed] == [made["token"][:8]]
     assert made["token"] not in operator.get("/api/v1/tokens").text
     assert operator.delete(f"/api/v1/tokens/{made['view']['id']}").status_code == 204

@@ -231,6 +231,10 @@ def test_the_trail_tells_the_story_and_finds_who_changes_it(server: Server) -> N
 
 def test_an_erased_person_is_gone_and_the_trail_stays_whole(server: Server) -> None:
     ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
+    search(client, examples=[{"tracklet": ids["there", "yellow"]}])  # for somebody else
+    decided = search(client, examples=[{"tracklet": ids["here", "green"]}])
+    verdict = {"tracklet": ids["there", "red"], "verdict": "different"}
+    client.post(f"/api/v1/searches/{decided['id']}/decisions", json=verdict)
     found = search(client, examples=[{"tracklet": ids["here", "red"]}])
     assert client.get(f"/api/v1/tracklets/{ids['here', 'red']}/video").status_code == 200
     reds = [ids["here", "red"], ids["there", "red"]]
@@ -241,6 +245,8 @@ def test_an_erased_person_is_gone_and_the_trail_stays_whole(server: Server) -> N
     done = admin.post("/api/v1/erasures", json={**wanted, "dry_run": False}).json()
     assert done["tracklets"] == 2
     assert done["remaining"] == [], "\n".join(done["remaining"])
+    assert dry["searches"] == done["searches"] == [decided["id"], found["id"]]
+    assert client.get(f"/api/v1/searches/{decided['id']}").json()["decisions"] == {}
     for tracklet in reds:
         for path in ("", "/thumbnail", "/crops/0", "/video"):
             assert client.get(f"/api/v1/tracklets/{tracklet}{path}").status_code == 404

@@ -7,17 +7,27 @@ from http import HTTPStatus
 from pathlib import Path as File
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from pipeline.case_export import export_case
-from storage.case_records import Case
+from storage.case_records import Case, Note
 from web.access import Caller, OperatorDep, ServicesDep, open_case, visible_case
+from web.answers import After, PageSize, paged, place
+from web.api.searches import list_searches
 from web.audit import audited, note
 from web.problems import Refused
-from web.resources import CaseChange, CaseDetail, CaseView, NewCase, NewNote, NoteView
-from web.results import search_view
+from web.resources import (
+    CaseChange,
+    CaseDetail,
+    CasePage,
+    CaseView,
+    NewCase,
+    NewNote,
+    NotePage,
+    NoteView,
+)
 from web.services import Services
 
 router = APIRouter(tags=["cases"])
@@ -33,10 +43,23 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/cases")
-def list_cases(services: ServicesDep, caller: OperatorDep) -> list[CaseView]:
-    """One's own cases and those one is a member of; admins see all."""
-    found = services.gallery.cases.cases(None if caller.may("admin") else caller.name)
-    return [view(case) for case in found]
+def list_cases(
+    services: ServicesDep,
+    caller: OperatorDep,
+    closed: Annotated[bool | None, Query(description="only those, or only the open ones")] = None,
+    after: After = None,
+    limit: PageSize = 50,
+) -> CasePage:
+    """One's own cases and those one is a member of, newest first; admins see all."""
+    behind = place(after, int)
+    found = services.gallery.cases.cases(
+        None if caller.may("admin") else caller.name,
+        is_open=None if closed is None else not closed,
+        before=None if behind is None else behind[0],
+        limit=limit + 1,
+    )
+    cases, following = paged(found, limit, lambda case: (case.id,))
+    return CasePage(cases=[view(case) for case in cases], next=following)
 
 
 @router.post("/cases", status_code=HTTPStatus.CREATED)
@@ -52,7 +75,7 @@ def new_case(services: ServicesDep, caller: OperatorDep, given: NewCase) -> Case
 
 @router.get("/cases/{case_id}")
 def case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> CaseDetail:
-    """A case with its notes and searches."""
+    """A case with the first of its notes and the newest of its searches."""
     return _detail(services, caller, visible_case(services, caller, case_id))
 
 
@@ -85,6 +108,23 @@ def delete_case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> 
         services.gallery.cases.remove_case(case_id)
 
 
+@router.get("/cases/{case_id}/notes")
+def list_notes(
+    services: ServicesDep,
+    caller: OperatorDep,
+    case_id: CaseId,
+    after: After = None,
+    limit: PageSize = 50,
+) -> NotePage:
+    """The notes of a case, oldest first."""
+    visible_case(services, caller, case_id)
+    behind = place(after, int)
+    last = None if behind is None else behind[0]
+    found = services.gallery.cases.notes(case_id, after=last, limit=limit + 1)
+    notes, following = paged(found, limit, lambda note: (note.id,))
+    return NotePage(notes=[_note_view(note) for note in notes], next=following)
+
+
 @router.post("/cases/{case_id}/notes", status_code=HTTPStatus.CREATED)
 def new_note(services: ServicesDep, caller: OperatorDep, case_id: CaseId, given: NewNote) -> NoteView:
     """Write a note."""
@@ -92,7 +132,7 @@ def new_note(services: ServicesDep, caller: OperatorDep, case_id: CaseId, given:
     with audited(services, caller, "note", {"case": case_id}) as told:
         made = services.gallery.cases.add_note(case_id, caller.name, given.text, now=services.clock())
         told["note"] = made.id
-    return NoteView(id=made.id, author=made.author, created=made.created, text=made.text)
+    return _note_view(made)
 
 
 @router.post("/cases/{case_id}/export", responses=_ZIP, response_class=FileResponse)
@@ -137,17 +177,23 @@ def view(case: Case) -> CaseView:
 
 
 def _detail(services: Services, caller: Caller, case: Case) -> CaseDetail:
-    notes = services.gallery.cases.notes(case.id)
-    searches = services.gallery.cases.searches(case_id=case.id, limit=200)
+    notes = list_notes(services, caller, case.id)
+    searches = list_searches(services, caller, case.id)
     return CaseDetail(
         **view(case).model_dump(),
-        notes=[NoteView(id=n.id, author=n.author, created=n.created, text=n.text) for n in notes],
-        searches=[search_view(services, caller, record) for record in searches],
+        notes=notes.notes,
+        next_notes=notes.next,
+        searches=searches.searches,
+        next_searches=searches.next,
     )
 
 
+def _note_view(note: Note) -> NoteView:
+    return NoteView(id=note.id, author=note.author, created=note.created, text=note.text)
+
+
 def _members(services: Services, names: list[str]) -> frozenset[str]:
-    roles = {user.name: user.role for user in services.gallery.accounts.users()}
+    roles = services.gallery.accounts.roles(names)
     for name in names:
         if roles.get(name, "viewer") == "viewer":
             why = "is a viewer, and viewers see no cases" if name in roles else "is nobody here"

@@ -28,7 +28,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.get("/events", responses=_STREAM, response_class=StreamingResponse)
 async def events(services: ServicesDep, caller: ViewerDep, request: Request) -> StreamingResponse:
-    """`tracklets` {newest, count} when some came in; `job` when long work moves on (admins)."""
+    """`tracklets` {count} when some came in; `job`, as /index has it, when long work moves on (admins)."""
     return StreamingResponse(_events(services, caller, request), media_type="text/event-stream")
 
 
@@ -43,7 +43,7 @@ async def _events(services: Services, caller: Caller, request: Request) -> Async
         now, count = await to_thread.run_sync(services.gallery.arrived, newest, caller.cameras)
         if count:
             newest = now
-            lines.append(_event("tracklets", {"newest": now, "count": count}))
+            lines.append(_event("tracklets", {"count": count}))
         job = services.jobs.newest if caller.may("admin") else None
         if job is not None and job.number != told:
             told = job.number

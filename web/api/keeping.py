@@ -66,8 +66,14 @@ def erase(services: ServicesDep, caller: AdminDep, given: ErasureRequest) -> Era
     ids = sorted(set(given.tracklets))
     gallery = services.gallery
     if given.dry_run:
-        counts = gallery.would_erase(ids, also_searches=given.searches)
-        return ErasureView(dry_run=True, tracklets=counts.get("tracklets", 0), counts=counts, remaining=[])
+        plan = gallery.would_erase(ids, also_searches=given.searches)
+        return ErasureView(
+            dry_run=True,
+            tracklets=plan.counts["tracklets"],
+            counts=plan.counts,
+            searches=list(plan.searches),
+            remaining=[],
+        )
     done = gallery.erase(
         ids,
         actor=caller.name,
@@ -83,7 +89,8 @@ def erase(services: ServicesDep, caller: AdminDep, given: ErasureRequest) -> Era
     return ErasureView(
         dry_run=False,
         tracklets=len(done.ids),
-        counts=dict(done.counts),
+        counts=done.counts,
+        searches=list(done.searches),
         remaining=gallery.check_erased(done),
     )
 

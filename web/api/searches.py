@@ -25,7 +25,7 @@ from web.access import (
     visible_search,
     visible_tracklet,
 )
-from web.answers import JPEG, cursor, jpeg, place
+from web.answers import JPEG, After, jpeg, paged, place
 from web.api import tracklets
 from web.asking import Notes, examples_of
 from web.audit import audited, note
@@ -83,20 +83,20 @@ def list_searches(
     services: ServicesDep,
     caller: OperatorDep,
     case_id: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
-    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+    after: After = None,
 ) -> SearchList:
     """One's own searches, or those of a case; newest first."""
     if case_id is not None:
         visible_case(services, caller, case_id)
-    behind = place(after, 1)
+    behind = place(after, int)
     found = services.gallery.cases.searches(
         author=caller.name if case_id is None else None,
         case_id=case_id,
-        before=None if behind is None else int(behind[0]),
-        limit=_PAGE,
+        before=None if behind is None else behind[0],
+        limit=_PAGE + 1,
     )
-    last = cursor(found[-1].id) if len(found) == _PAGE else None
-    return SearchList(searches=[search_view(services, caller, record) for record in found], next=last)
+    records, following = paged(found, _PAGE, lambda record: (record.id,))
+    return SearchList(searches=[search_view(services, caller, record) for record in records], next=following)
 
 
 @router.get("/searches/{search_id}")
@@ -117,18 +117,21 @@ def change_search(
     given: SearchChange,
     limit: Limit = 60,
 ) -> SearchResults:
-    """Change the threshold, put it into a case, or add examples of the same person."""
+    """Change the threshold, put it into a case or take it out, or add examples of the same person."""
     before = _changeable(services, caller, search_id)
-    if given.case_id is not None:
-        open_case(services, caller, given.case_id)
+    changes = given.model_dump(include={"threshold"}, exclude_none=True)
+    if "case_id" in given.model_fields_set:
+        changes["case_id"] = given.case_id
+        if given.case_id is not None:
+            open_case(services, caller, given.case_id)
         _refuse_taking(services, caller, before, given.case_id)
     hooks = Notes()
     examples = examples_of(services, caller, given.add_examples, hooks)
     with services.gallery.transaction():
         if examples:
             services.gallery.cases.add_examples(search_id, examples)
-        if given.threshold is not None or given.case_id is not None:
-            services.gallery.cases.update_search(search_id, threshold=given.threshold, case_id=given.case_id)
+        if changes:
+            services.gallery.cases.update_search(search_id, **changes)
         record = services.gallery.cases.search(search_id)
         _note_search(services, caller, "search changed", record, examples, case_before=before.case_id)
     return results(services, caller, record, limit, hooks.notes)
@@ -218,15 +221,17 @@ def _changeable(services: Services, caller: Caller, search_id: int) -> SearchRec
     return record
 
 
-def _refuse_taking(services: Services, caller: Caller, record: SearchRecord, case_id: int) -> None:
-    """A search leaves its case only by its author, by the owner of that case, or by an admin."""
-    if record.case_id in (None, case_id) or record.author == caller.name or caller.may("admin"):
+def may_take(services: Services, caller: Caller, author: str, case_id: int) -> bool:
+    """Whether a search leaves its case by this caller: by its author, the case's owner, or an admin."""
+    if author == caller.name or caller.may("admin"):
+        return True
+    return services.gallery.cases.case(case_id).owner == caller.name
+
+
+def _refuse_taking(services: Services, caller: Caller, record: SearchRecord, case_id: int | None) -> None:
+    if record.case_id in (None, case_id) or may_take(services, caller, record.author, record.case_id):
         return
-    assert record.case_id is not None
-    if services.gallery.cases.case(record.case_id).owner != caller.name:
-        raise Refused(
-            HTTPStatus.FORBIDDEN, "a search is taken out of its case by its author or the case's owner"
-        )
+    raise Refused(HTTPStatus.FORBIDDEN, "a search is taken out of its case by its author or the case's owner")
 
 
 def _within(caller: Caller, wanted: Filter) -> GalleryFilter:

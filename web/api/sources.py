@@ -15,11 +15,11 @@ from pipeline.source_frames import frame_at
 from pipeline.types import Image
 from storage.records import SourceRecord
 from web.access import Caller, OperatorDep, ServicesDep, ViewerDep, visible_source
-from web.answers import JPEG, MP4, cursor, jpeg, place
+from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place
 from web.audit import note_once
 from web.playing import browsers_play, may_be_shown, media_type, shown_file
 from web.problems import Refused
-from web.resources import PersonBox, Persons, SourcePage, SourceView
+from web.resources import CameraName, PersonBox, Persons, SourcePage, SourceView
 from web.services import Services
 
 router = APIRouter(tags=["sources"])
@@ -32,22 +32,20 @@ AtS = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False, description="sec
 def list_sources(
     services: ServicesDep,
     caller: ViewerDep,
-    camera: Annotated[str | None, Query(max_length=200)] = None,
-    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    camera: CameraName | None = None,
+    after: After = None,
+    limit: PageSize = 50,
 ) -> SourcePage:
     """Recordings, and runs of live cameras, newest first."""
-    behind = place(after, 1)
-    seen = [
-        each
-        for each in reversed(services.gallery.sources())
-        if caller.sees(each.camera)
-        and camera in (None, each.camera)
-        and (behind is None or each.id < behind[0])
-    ]
-    page = seen[:limit]
-    last = cursor(page[-1].id) if len(seen) > limit else None
-    return SourcePage(sources=[view(each, closely=False) for each in page], next=last)
+    behind = place(after, int)
+    cameras = caller.cameras
+    if camera is not None:
+        cameras = frozenset([camera] if caller.sees(camera) else [])
+    found = services.gallery.newest_sources(
+        limit + 1, cameras=cameras, before=None if behind is None else behind[0]
+    )
+    page, following = paged(found, limit, lambda each: (each.id,))
+    return SourcePage(sources=[view(each, closely=False) for each in page], next=following)
 
 
 @router.get("/sources/{source_id}")

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pipeline.clips import tracklet_moments
 from storage.records import TrackletRecord
 from web.access import Caller, ServicesDep, ViewerDep, gallery_filter, visible_tracklet
-from web.answers import JPEG, MP4, cursor, jpeg, place, ranged
+from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place, ranged
 from web.audit import note_once
 from web.playing import browsers_play, shown_file
 from web.problems import Refused
@@ -47,25 +47,25 @@ def list_tracklets(
     end: End = None,
     min_quality: MinQuality = 0.0,
     newest_first: bool = True,
-    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 60,
+    after: After = None,
+    limit: PageSize = 60,
 ) -> TrackletPage:
     """A page of tracklets by their start."""
     wanted = _filter(camera, exclude_camera, start, end, min_quality)
     inside = gallery_filter(caller, wanted)
-    behind = place(after, 2)
+    behind = place(after, float, int)
     if inside is None:
         return TrackletPage(tracklets=[], next=None)
     found = list(
         services.gallery.tracklets(
             inside,
-            after=None if behind is None else (behind[0], int(behind[1])),
-            limit=limit,
+            after=None if behind is None else (behind[0], behind[1]),
+            limit=limit + 1,
             newest_first=newest_first,
         )
     )
-    last = cursor(found[-1].start, found[-1].id) if len(found) == limit else None
-    return TrackletPage(tracklets=[view(record) for record in found], next=last)
+    records, following = paged(found, limit, lambda record: (record.start, record.id))
+    return TrackletPage(tracklets=[view(record) for record in records], next=following)
 
 
 @router.get("/timeline")

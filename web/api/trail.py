@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from storage.audit_records import AuditEntry
 from web.access import AdminDep, ServicesDep
-from web.answers import JPEG, cursor, jpeg, place
+from web.answers import JPEG, After, PageSize, jpeg, paged, place
 from web.audit import note
 from web.problems import Refused
 from web.resources import AuditPage, AuditView, Seconds, Verification
@@ -22,25 +22,25 @@ router = APIRouter(tags=["audit"])
 def list_entries(
     services: ServicesDep,
     caller: AdminDep,
-    actor: Annotated[str | None, Query(max_length=200)] = None,
-    action: Annotated[str | None, Query(max_length=64)] = None,
+    actor: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    action: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
     start: Seconds | None = None,
     end: Seconds | None = None,
-    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    after: After = None,
+    limit: PageSize = 100,
 ) -> AuditPage:
     """Rows of the trail, newest first."""
-    behind = place(after, 1)
+    behind = place(after, int)
     found = services.gallery.audit.entries(
-        before=None if behind is None else int(behind[0]),
-        limit=limit,
+        before=None if behind is None else behind[0],
+        limit=limit + 1,
         actor=actor,
         action=action,
         start=start,
         end=end,
     )
-    last = cursor(found[-1].seq) if len(found) == limit else None
-    return AuditPage(entries=[_view(entry) for entry in found], next=last)
+    entries, following = paged(found, limit, lambda entry: (entry.seq,))
+    return AuditPage(entries=[_view(entry) for entry in entries], next=following)
 
 
 @router.get("/audit/verify")

@@ -5,14 +5,25 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from storage.account_records import ApiToken, User
 from web.access import AdminDep, ServicesDep, ViewerDep
+from web.answers import After, PageSize, paged, place
 from web.audit import audited
 from web.invitations import invite
 from web.problems import Refused
-from web.resources import Invitation, MadeToken, NewToken, NewUser, TokenView, UserChange, UserView
+from web.resources import (
+    Invitation,
+    MadeToken,
+    NewToken,
+    NewUser,
+    TokenPage,
+    TokenView,
+    UserChange,
+    UserPage,
+    UserView,
+)
 from web.services import Services
 from web.tokens import API_PREFIX, new_token, token_hash
 
@@ -25,9 +36,15 @@ _HINT = 8  # letters of a token, by which its owner knows it again
 
 
 @router.get("/users")
-def list_users(services: ServicesDep, caller: AdminDep) -> list[UserView]:
-    """All users, by name."""
-    return [user_view(user) for user in services.gallery.accounts.users()]
+def list_users(
+    services: ServicesDep, caller: AdminDep, after: After = None, limit: PageSize = 50
+) -> UserPage:
+    """Users, by name."""
+    behind = place(after, str)
+    last = None if behind is None else behind[0]
+    found = services.gallery.accounts.users(after=last, limit=limit + 1)
+    users, following = paged(found, limit, lambda user: (user.name,))
+    return UserPage(users=[user_view(user) for user in users], next=following)
 
 
 @router.post("/users", status_code=HTTPStatus.CREATED)
@@ -71,11 +88,22 @@ def invite_again(services: ServicesDep, caller: AdminDep, user_id: Id) -> Invita
 
 
 @router.get("/tokens")
-def list_tokens(services: ServicesDep, caller: ViewerDep) -> list[TokenView]:
-    """One's own API tokens; admins see all."""
-    users = {user.id: user.name for user in services.gallery.accounts.users()}
-    found = services.gallery.accounts.tokens(None if caller.may("admin") else caller.user.id)
-    return [_token_view(token, users[token.user_id]) for token in found if token.user_id in users]
+def list_tokens(
+    services: ServicesDep,
+    caller: ViewerDep,
+    mine: Annotated[bool, Query(description="for admins: only their own")] = False,
+    after: After = None,
+    limit: PageSize = 50,
+) -> TokenPage:
+    """One's own API tokens, newest first; admins see all."""
+    behind = place(after, int)
+    found = services.gallery.accounts.tokens(
+        None if caller.may("admin") and not mine else caller.user.id,
+        before=None if behind is None else behind[0],
+        limit=limit + 1,
+    )
+    tokens, following = paged(found, limit, lambda token: (token.id,))
+    return TokenPage(tokens=[_token_view(token) for token in tokens], next=following)
 
 
 @router.post("/tokens", status_code=HTTPStatus.CREATED)
@@ -93,17 +121,15 @@ def make_token(services: ServicesDep, caller: ViewerDep, given: NewToken) -> Mad
             caller.user.id, given.name, token_hash(token), token[:_HINT], given.role, expires, now
         )
         told["token"] = made.id
-    return MadeToken(token=token, view=_token_view(made, caller.name))
+    return MadeToken(token=token, view=_token_view(made))
 
 
 @router.delete("/tokens/{token_id}", status_code=HTTPStatus.NO_CONTENT)
 def delete_token(services: ServicesDep, caller: ViewerDep, token_id: Id) -> None:
     """Revoke a token of one's own; admins revoke any."""
-    mine = services.gallery.accounts.tokens(None if caller.may("admin") else caller.user.id)
-    if token_id not in {token.id for token in mine}:
-        raise Refused(HTTPStatus.NOT_FOUND, f"no token has the id {token_id}")
+    whose = None if caller.may("admin") else caller.user.id
     with audited(services, caller, "token revoked", {"token": token_id}):
-        services.gallery.accounts.remove_token(token_id)
+        services.gallery.accounts.remove_token(token_id, whose)
 
 
 def _invited(services: Services, user: User) -> Invitation:
@@ -124,10 +150,10 @@ def user_view(user: User) -> UserView:
     )
 
 
-def _token_view(token: ApiToken, user: str) -> TokenView:
+def _token_view(token: ApiToken) -> TokenView:
     return TokenView(
         id=token.id,
-        user=user,
+        user=token.user,
         name=token.name,
         hint=token.hint,
         role=token.role,

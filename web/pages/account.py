@@ -10,8 +10,9 @@ from fastapi.responses import HTMLResponse
 
 from storage.account_records import ROLES
 from web.access import AnyoneDep, ServicesDep, ViewerDep
+from web.answers import After
 from web.api import users
-from web.pages.rendering import moved, page
+from web.pages.rendering import further, moved, page
 from web.tokens import token_hash
 
 router = APIRouter()
@@ -47,16 +48,17 @@ def invitation(
 
 
 @router.get("/account", response_class=HTMLResponse)
-def account(services: ServicesDep, caller: ViewerDep) -> HTMLResponse:
+def account(services: ServicesDep, caller: ViewerDep, after: After = None) -> HTMLResponse:
     """Password and API tokens."""
-    tokens = [token for token in users.list_tokens(services, caller) if token.user == caller.name]
+    found = users.list_tokens(services, caller, mine=True, after=after)
     roles = [role for role in ROLES if caller.may(role)]
     return page(
         caller,
         "account.html",
         "Account",
         section="/account",
-        tokens=tokens,
+        tokens=found.tokens,
+        more_tokens=further("/account", {}, "after", found.next),
         roles=roles,
         with_users=False,
     )

@@ -9,9 +9,10 @@ from fastapi.responses import HTMLResponse
 
 from pipeline import plugins
 from web.access import AdminDep, Caller, ServicesDep, visible_search
+from web.answers import After
 from web.api import cameras, index, keeping, trail, users
 from web.pages.browsing import Moment, Number
-from web.pages.rendering import moved, page, query
+from web.pages.rendering import further, moved, page, query
 from web.services import Services
 
 router = APIRouter()
@@ -26,14 +27,21 @@ def admin_page(caller: AdminDep) -> HTMLResponse:
 
 
 @router.get("/admin/users", response_class=HTMLResponse)
-def users_page(services: ServicesDep, caller: AdminDep) -> HTMLResponse:
-    """Users and API tokens."""
+def users_page(
+    services: ServicesDep, caller: AdminDep, after: After = None, tokens_after: After = None
+) -> HTMLResponse:
+    """A page of the users and one of all API tokens."""
+    people = users.list_users(services, caller, after)
+    tokens = users.list_tokens(services, caller, after=tokens_after)
+    path, here = "/admin/users", {"after": after, "tokens_after": tokens_after}
     return _page(
         caller,
         "users",
         "Users",
-        users=users.list_users(services, caller),
-        tokens=users.list_tokens(services, caller),
+        users=people.users,
+        more_users=further(path, here, "after", people.next),
+        tokens=tokens.tokens,
+        more_tokens=further(path, here, "tokens_after", tokens.next, "#tokens"),
         cameras=_cameras(services, caller),
     )
 
@@ -81,11 +89,11 @@ def erasure_page(
 def audit_page(
     services: ServicesDep,
     caller: AdminDep,
-    actor: Annotated[str | None, Query(max_length=200)] = None,
-    action: Annotated[str | None, Query(max_length=64)] = None,
+    actor: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    action: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
     start: Moment = None,
     end: Moment = None,
-    after: Annotated[str | None, Query(max_length=200)] = None,
+    after: After = None,
 ) -> HTMLResponse:
     """Rows of the audit trail."""
     found = trail.list_entries(services, caller, actor or None, action or None, start, end, after, 100)

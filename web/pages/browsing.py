@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 from pipeline.source_frames import frame_at
 from storage.errors import CaseNotFound
 from web.access import Caller, ServicesDep, ViewerDep, visible_case, visible_search, visible_source
+from web.answers import After
 from web.api import cameras, sources, tracklets
 from web.pages.rendering import chips, example_words, page, query
 from web.playing import shown_file
@@ -33,9 +34,7 @@ Number = Annotated[Id | None, BeforeValidator(_blank), Query()]
 
 
 @router.get("/cameras", response_class=HTMLResponse)
-def cameras_page(
-    services: ServicesDep, caller: ViewerDep, after: Annotated[str | None, Query(max_length=200)] = None
-) -> HTMLResponse:
+def cameras_page(services: ServicesDep, caller: ViewerDep, after: After = None) -> HTMLResponse:
     """Each camera, and the newest recordings."""
     found = sources.list_sources(services, caller, after=after)
     return page(
@@ -59,7 +58,7 @@ def browse(
     end: Moment = None,
     min_quality: tracklets.MinQuality = 0.0,
     order: Literal["newest", "oldest"] = "newest",
-    after: Annotated[str | None, Query(max_length=200)] = None,
+    after: After = None,
 ) -> HTMLResponse:
     """Tracklets in a grid, below how many there were when."""
     wanted = Filter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -85,6 +85,23 @@ def query(path: str, values: list[tuple[str, str]]) -> str:
     """An address with a query, without empty values."""
     kept = [(name, value) for name, value in values if value]
     return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def further(
+    path: str, here: Mapping[str, str | None], name: str, after: str | None, part: str = ""
+) -> str | None:
+    """The address of the next page of a list; None: there is none.
+
+    Args:
+        path: of the page that shows it.
+        here: names and cursors of the lists that are shown.
+        name: of the list that goes on.
+        after: its cursor for the next page.
+        part: of the page, to be shown first.
+    """
+    if after is None:
+        return None
+    return query(path, [(each, value or "") for each, value in {**here, name: after}.items()]) + part
 
 
 def chips(wanted: Filter, path: str = "", others: Sequence[tuple[str, str]] = ()) -> list[Chip]:

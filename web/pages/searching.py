@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from storage.errors import TrackletNotFound
-from web.access import Caller, OperatorDep, ServicesDep, visible_tracklet
+from storage.errors import CaseNotFound, TrackletNotFound
+from web.access import Caller, OperatorDep, ServicesDep, visible_case, visible_tracklet
+from web.answers import After
 from web.api import cameras, cases, searches
 from web.pages.browsing import Number, PathId, locked
-from web.pages.rendering import chips, page, query
+from web.pages.rendering import chips, further, page
 from web.resources import CaseView, Id, MatchView, SearchResults, TrackletView
 from web.services import Services
 
@@ -19,6 +21,7 @@ router = APIRouter()
 
 _MOST_RESULTS = 500
 _MOST_EXAMPLES = 16
+_MOST_CASES = 200  # to choose from
 
 
 @router.get("/search", response_class=HTMLResponse)
@@ -27,7 +30,7 @@ def search_page(
     caller: OperatorDep,
     case: Number = None,
     tracklet: Annotated[list[Id] | None, Query()] = None,
-    after: Annotated[str | None, Query(max_length=200)] = None,
+    after: After = None,
 ) -> HTMLResponse:
     """Examples, filters and the reason; below, one's earlier searches."""
     examples, missing = _examples(services, caller, tracklet or [])
@@ -38,12 +41,12 @@ def search_page(
         "Search",
         section="/search",
         cameras=[each.camera for each in cameras.list_cameras(services, caller)],
-        open_cases=_open_cases(services, caller),
+        open_cases=_open_cases(services, caller, case),
         case_id=case,
         examples=examples,
         missing=missing,
         searches=earlier.searches,
-        more=earlier.next and query("/search", [("after", earlier.next)]),
+        more=further("/search", {}, "after", earlier.next),
     )
 
 
@@ -61,7 +64,9 @@ def results_page(
         section="/search",
         search=found,
         chips=chips(found.filter),
-        open_cases=_open_cases(services, caller),
+        open_cases=_open_cases(services, caller, found.case_id),
+        may_take=found.case_id is not None
+        and searches.may_take(services, caller, found.author, found.case_id),
         locked=locked(services, caller, found.case_id),
         query_side=_query_side(found),
         blank=_blank_match(),
@@ -69,8 +74,13 @@ def results_page(
     )
 
 
-def _open_cases(services: Services, caller: Caller) -> list[CaseView]:
-    return [case for case in cases.list_cases(services, caller) if case.closed is None]
+def _open_cases(services: Services, caller: Caller, chosen: int | None) -> list[CaseView]:
+    """The newest of the open cases, and the one that was chosen already."""
+    found = cases.list_cases(services, caller, closed=False, limit=_MOST_CASES).cases
+    if chosen is not None and chosen not in {case.id for case in found}:
+        with suppress(CaseNotFound):
+            found += [cases.view(visible_case(services, caller, chosen))]
+    return [case for case in found if case.closed is None]
 
 
 def _examples(

@@ -9,8 +9,10 @@ from web.resources.accounts import (
     Me,
     NewToken,
     NewUser,
+    TokenPage,
     TokenView,
     UserChange,
+    UserPage,
     UserView,
 )
 from web.resources.administration import (
@@ -38,7 +40,16 @@ from web.resources.browsing import (
     TrackletView,
     TrajectoryView,
 )
-from web.resources.cases import CaseChange, CaseDetail, CaseView, NewCase, NewNote, NoteView
+from web.resources.cases import (
+    CaseChange,
+    CaseDetail,
+    CasePage,
+    CaseView,
+    NewCase,
+    NewNote,
+    NotePage,
+    NoteView,
+)
 from web.resources.common import (
     Box,
     CameraName,
@@ -81,6 +92,7 @@ __all__ = [
     "CameraView",
     "CaseChange",
     "CaseDetail",
+    "CasePage",
     "CaseView",
     "ChangePassword",
     "ChoosePassword",
@@ -112,6 +124,7 @@ __all__ = [
     "NewSearch",
     "NewToken",
     "NewUser",
+    "NotePage",
     "NoteView",
     "PersonBox",
     "Persons",
@@ -128,6 +141,7 @@ __all__ = [
     "SourceView",
     "Text",
     "TimeLineView",
+    "TokenPage",
     "TokenView",
     "TrackletDetail",
     "TrackletExample",
@@ -137,6 +151,7 @@ __all__ = [
     "UploadExample",
     "UploadView",
     "UserChange",
+    "UserPage",
     "UserView",
     "Verdict",
     "Verification",

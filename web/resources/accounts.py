@@ -99,6 +99,13 @@ class UserChange(Given):
     enabled: bool | None = None
 
 
+class UserPage(BaseModel):
+    """A page of users, by name."""
+
+    users: list[UserView]
+    next: str | None
+
+
 class Invitation(BaseModel):
     """A link with which a password is chosen, once. It is shown here only."""
 
@@ -118,6 +125,13 @@ class TokenView(BaseModel):
     created: float
     expires: float | None
     last_used: float | None
+
+
+class TokenPage(BaseModel):
+    """A page of API tokens, newest first."""
+
+    tokens: list[TokenView]
+    next: str | None
 
 
 class NewToken(Given):

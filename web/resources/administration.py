@@ -65,6 +65,7 @@ class ErasureView(BaseModel):
     dry_run: bool
     tracklets: int
     counts: dict[str, int]
+    searches: list[int] = Field(description="those that are deleted, or lose examples or decisions")
     remaining: list[str]
 
 

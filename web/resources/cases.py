@@ -32,7 +32,7 @@ class CaseChange(Given):
 
     name: Name | None = None
     description: Text | None = None
-    members: list[Name] | None = None
+    members: list[Name] | None = Field(None, max_length=1000)
     closed: bool | None = None
     held: bool | None = Field(None, description="legal hold: nothing it is about is deleted (admins only)")
 
@@ -71,8 +71,26 @@ class NoteView(BaseModel):
     text: str
 
 
-class CaseDetail(CaseView):
-    """A case with its notes and searches."""
+class NotePage(BaseModel):
+    """A page of a case's notes, oldest first."""
 
     notes: list[NoteView]
+    next: str | None
+
+
+class CasePage(BaseModel):
+    """A page of cases, newest first."""
+
+    cases: list[CaseView]
+    next: str | None
+
+
+class CaseDetail(CaseView):
+    """A case with the first page of its notes and that of its searches."""
+
+    notes: list[NoteView]
+    next_notes: str | None = Field(description="what /cases/{id}/notes takes as `after`; null: these are all")
     searches: list[SearchView]
+    next_searches: str | None = Field(
+        description="what /searches?case_id={id} takes as `after`; null: these are all"
+    )

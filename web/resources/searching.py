@@ -102,7 +102,7 @@ class SearchChange(Given):
     model_config = ConfigDict(json_schema_extra={"examples": [{"threshold": 0.7, "case_id": 3}]})
 
     threshold: Cosine | None = None
-    case_id: Id | None = None
+    case_id: Id | None = Field(None, description="null, where it is named: none, it is taken out of its case")
     add_examples: list[Example] = Field([], max_length=16)
 
 

@@ -15,10 +15,9 @@ export function startErasure() {
       reason: reason.value || "preview",
       dry_run,
     });
-  const searches = JSON.parse(form.dataset.searches);
   const preview = async () => {
     const found = await guarded(form, () => request(true));
-    if (found) showErasure({ searches, ...found });
+    if (found) showErasure(found);
     erase.disabled = confirmation.value.trim() !== phrase;
   };
   confirmation.addEventListener("input", () => (erase.disabled = confirmation.value.trim() !== phrase));
@@ -35,7 +34,7 @@ export function startErasure() {
   preview();
 }
 
-function showErasure({ dry_run, counts, remaining, searches = [] }) {
+function showErasure({ dry_run, counts, remaining, searches }) {
   const lines = Object.entries(counts)
     .filter(([, count]) => count)
     .map(([kind, count]) => make("li", {}, `${kind.replaceAll("_", " ")}: ${count.toLocaleString("en")}`));
@@ -44,11 +43,15 @@ function showErasure({ dry_run, counts, remaining, searches = [] }) {
     ? "The check afterwards still found:"
     : "The check afterwards found nothing left.";
   const parts = [make("p", {}, dry_run ? "Would be deleted:" : "Deleted:"), make("ul", {}, ...lines)];
-  if (dry_run && searches.length) {
-    const links = searches.map((id) =>
-      make("li", {}, make("a", { href: `/searches/${id}` }, `search ${id}`)),
+  if (searches.length) {
+    const words = dry_run
+      ? "Searches that would go, or lose examples or decisions:"
+      : "Searches that are gone, or have lost examples or decisions:";
+    const named = (id) => (dry_run ? make("a", { href: `/searches/${id}` }, `search ${id}`) : `search ${id}`);
+    parts.push(
+      make("p", {}, words),
+      make("ul", {}, ...searches.map((id) => make("li", {}, named(id)))),
     );
-    parts.push(make("p", {}, "Searches that lose pictures or examples:"), make("ul", {}, ...links));
   }
   if (!dry_run)
     parts.push(

@@ -178,7 +178,7 @@ def _create_accounts() -> None:
         _unique("api_tokens", "token_hash"),
         sqlite_autoincrement=True,
     )
-    _index("api_tokens", "user_id")
+    _index("api_tokens", "user_id", "id")
     op.create_table(
         "login_failures",
         _text("subject"),
@@ -258,6 +258,7 @@ def _create_cases() -> None:
         _unique("cases", "name"),
         sqlite_autoincrement=True,
     )
+    _index("cases", "owner")
     op.create_table(
         "case_members",
         _number("case_id"),
@@ -265,6 +266,7 @@ def _create_cases() -> None:
         _primary("case_members", "case_id", "user"),
         _refers("case_members", "case_id", "cases.id"),
     )
+    _index("case_members", "user")
     op.create_table(
         "case_notes",
         _key(),
@@ -276,7 +278,7 @@ def _create_cases() -> None:
         _refers("case_notes", "case_id", "cases.id"),
         sqlite_autoincrement=True,
     )
-    _index("case_notes", "case_id")
+    _index("case_notes", "case_id", "id")
 
 
 def _create_searches() -> None:
@@ -294,7 +296,7 @@ def _create_searches() -> None:
         _refers("searches", "case_id", "cases.id"),
         sqlite_autoincrement=True,
     )
-    _index("searches", "case_id")
+    _index("searches", "case_id", "id")
     _index("searches", "author", "id")
     op.create_table(
         "search_examples",
