@@ -96,7 +96,7 @@ def bearer(server: Server, role: Role, cameras: list[str] | None = None) -> dict
 
 def comes_in(server: Server, camera: str, count: int = 1) -> None:
     """New tracklets of a camera."""
-    model = server.gallery.current_model()
+    model = server.gallery.generations.current_model()
     assert model is not None
     vector = unit(np.ones((1, model.spec.dimension)))[0]
     number = server.gallery.counts()["tracklets"]
