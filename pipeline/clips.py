@@ -19,6 +19,8 @@ from storage.records import SourceRecord
 _MAX_RATE = 25.0  # frames a second
 _MAX_SIDE_PX = 960
 _CRF = 26
+_MARGIN_S = 2.0
+_SLACK_S = 1e-3  # clocks of containers round to milliseconds
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ def tracklet_moments(gallery: Gallery, tracklet_id: int) -> Moments:
     return Moments(source, max(0.0, record.start - source.start), max(0.0, record.end - source.start))
 
 
+def clip_start_s(moments: Moments, margin_s: float = _MARGIN_S) -> float:
+    """The second of the recording that is second zero of the clip which `tracklet_clip` cuts."""
+    return max(0.0, moments.first_s - margin_s - _SLACK_S)
+
+
 def source_file(source: SourceRecord) -> Path | None:
     """The recording of a source, if it may be shown and is still what it was.
 
@@ -59,7 +66,7 @@ def source_file(source: SourceRecord) -> Path | None:
     return path
 
 
-def tracklet_clip(gallery: Gallery, tracklet_id: int, out: Path, margin_s: float = 2.0) -> Path | None:
+def tracklet_clip(gallery: Gallery, tracklet_id: int, out: Path, margin_s: float = _MARGIN_S) -> Path | None:
     """Write the moment of a tracklet as a small H.264 MP4, which appears when it is whole.
 
     Args:
@@ -77,7 +84,8 @@ def tracklet_clip(gallery: Gallery, tracklet_id: int, out: Path, margin_s: float
     path = source_file(moments.source)
     if path is None:
         return None
-    first, last = max(0.0, moments.first_s - margin_s), moments.last_s + margin_s
+    first, last = clip_start_s(moments, margin_s), moments.last_s + margin_s
+    begin = moments.source.start + first
     spec = SourceSpec(moments.source.camera, str(path), moments.source.start)
     try:
         opened = open_source(spec, VideoSettings(analysis_fps=None))
@@ -85,24 +93,26 @@ def tracklet_clip(gallery: Gallery, tracklet_id: int, out: Path, margin_s: float
         return None
     # Where a recording's clock was set back, only decoding from the start tells which moment is which.
     begin_s = 0.0 if "clock set back" in moments.source.counts.get("damage", {}) else first
-    shown = (f for f in opened.frames(begin_s, last) if f.timestamp >= moments.source.start + first)
+    shown = (f for f in opened.frames(begin_s, last) if f.timestamp >= begin)
     rate = min(opened.frame_rate, _MAX_RATE)
-    pictures = _at_rate(shown, rate)
-    begin = next(pictures, None)
-    if begin is None:
+    pictures = _at_rate(shown, rate, begin)
+    picture = next(pictures, None)
+    if picture is None:
         return None
     with VideoWriter(out, rate, crf=_CRF) as video:
-        video.add(begin)
+        video.add(picture)
         for picture in pictures:
             video.add(picture)
     return out
 
 
-def _at_rate(frames: Iterable[Frame], rate: float) -> Iterator[Image]:
-    """Small pictures at a fixed rate: repeated where the recording has none, left out where it has more."""
-    begin, written = None, 0
+def _at_rate(frames: Iterable[Frame], rate: float, begin: float) -> Iterator[Image]:
+    """Small pictures at a fixed rate from a time on (seconds UTC).
+
+    They are repeated where the recording has none, left out where it has more.
+    """
+    written = 0
     for frame in frames:
-        begin = frame.timestamp if begin is None else begin
         # A hundredth of an interval of slack: container clocks round to milliseconds.
         due = int((frame.timestamp - begin) * rate + 0.01) + 1
         if due > written:

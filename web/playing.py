@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 
 from pipeline.clips import source_file
-from pipeline.video import open_container
+from pipeline.video import open_container, to_rgb
 from storage.records import SourceRecord
 
 _PLAYED = {"mov,mp4,m4a,3gp,3g2,mj2": {"h264", "av1", "vp9"}, "matroska,webm": {"vp8", "vp9", "av1"}}
@@ -28,6 +28,12 @@ def browsers_play(file: Path) -> bool:
     """Whether container and codec are among those that every browser plays."""
     stat = file.stat()
     return _plays(file, stat.st_mtime_ns, stat.st_size)
+
+
+def picture_size(file: Path) -> tuple[int, int] | None:
+    """Width and height of its pictures in pixels, upright; None if none can be decoded."""
+    stat = file.stat()
+    return _size(file, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def media_type(file: Path) -> str:
@@ -74,3 +80,13 @@ def _plays(file: Path, changed: int, size: int) -> bool:
             )
     except (av.FFmpegError, IndexError):
         return False
+
+
+@lru_cache(maxsize=256)
+def _size(file: Path, changed: int, size: int, inode: int) -> tuple[int, int] | None:
+    try:
+        with open_container(str(file)) as container:
+            height, width = to_rgb(next(container.decode(video=0))).shape[:2]
+    except (av.FFmpegError, IndexError, StopIteration):
+        return None
+    return width, height

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from painted import BLUE, RED, Painted, number_in, numbered, paint, write_video
 
-from pipeline.clips import source_file, tracklet_clip, tracklet_moments
+from pipeline.clips import clip_start_s, source_file, tracklet_clip, tracklet_moments
 from pipeline.config import load_config
 from pipeline.ingest import ingest
 from pipeline.video import SourceSpec
@@ -39,8 +39,8 @@ def painted_video(path: Path, pts: list[int] | None = None) -> Path:
     return write_video(path, pictures, pts=pts)
 
 
-def found_in(gallery: Gallery, video: Path) -> int:
-    """Ingests the video as camera "door" from second 5000 on; gives the tracklet's id."""
+def found_in(gallery: Gallery, video: Path, start: float = 5000.0) -> int:
+    """Ingests the video as camera "door"; gives the tracklet's id."""
     boxes = video.parent / "boxes.txt"
     lines = (
         f"{i + 1},1,{','.join(f'{value:.1f}' for value in PERSON.box(i) or ())},0.9,1,1"
@@ -49,7 +49,7 @@ def found_in(gallery: Gallery, video: Path) -> int:
     boxes.write_text("\n".join(lines))
     detector = ["detector.name=mot_file", f"detector.path={boxes}", "video.analysis_fps=null"]
     config = load_config(overrides=["embedder.name=colour_stripes", *detector])
-    ingest(gallery, [SourceSpec("door", str(video), 5000.0)], config)
+    ingest(gallery, [SourceSpec("door", str(video), start)], config)
     return max(record.id for record in gallery.tracklets())
 
 
@@ -76,6 +76,22 @@ def test_a_clip_is_the_moment_with_a_margin(gallery: Gallery, tmp_path: Path) ->
     assert [path.name for path in tmp_path.glob(".*")] == []
     tracklet_clip(gallery, only(gallery), out, margin_s=60)
     assert shown(out)[0] == list(range(NUM_FRAMES))
+
+
+@pytest.mark.parametrize("margin_s", [0.0, 1.5, 60.0])
+def test_a_clip_tells_at_which_second_the_tracklet_begins(
+    video: Path, tmp_path: Path, margin_s: float
+) -> None:
+    out = tmp_path / "clip.mp4"
+    with Gallery.open(tmp_path / "g", create=True) as gallery:
+        number = found_in(gallery, video, 1_764_151_206.6)  # so large that a float holds no microseconds
+        moments = tracklet_moments(gallery, number)
+        tracklet_clip(gallery, number, out, margin_s)
+    numbers, times = shown(out)
+    first = round(moments.first_s * 10)
+    assert numbers[0] == max(0, first - round(margin_s * 10))
+    begins_s = moments.first_s - clip_start_s(moments, margin_s)
+    assert times[numbers.index(first)] == pytest.approx(begins_s, abs=0.002)
 
 
 def test_moments_are_seconds_of_the_source(gallery: Gallery) -> None:

@@ -163,6 +163,19 @@ def listening(app: FastAPI) -> Iterator[str]:
         thread.join(10)
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; a module of tests shares it."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
 @pytest.fixture
 def make_server(filled: Filled, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Servers over copies of the painted gallery."""

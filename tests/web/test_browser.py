@@ -1,71 +1,24 @@
-"""An investigator's work in a real browser: Chromium as Debian packs it, driven by Playwright."""
+"""An investigator's work in a real browser."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from tests.web.conftest import PASSWORD, Server, listening
+from tests.web.conftest import Server
+from tests.web.window import Window, window_on
 from web.resources import SearchResults
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
-    pytest.mark.filterwarnings("default"),  # Playwright's own
-]
-
-
-@dataclass
-class Window:
-    """A browser's window on a server, and what went wrong in it."""
-
-    page: sync_api.Page
-    url: str
-    problems: list[str] = field(default_factory=list)
-
-    def go(self, path: str) -> None:
-        self.page.goto(self.url + path)
-        self.ready()
-
-    def ready(self) -> None:
-        """Wait until keys and buttons work."""
-        self.page.wait_for_selector("html[data-ready]")
-
-    def search_with(self, tracklet: int) -> None:
-        """Ask where else somebody appeared, and wait for the results."""
-        self.go(f"/search?tracklet={tracklet}")
-        self.page.fill("[name=reason]", "test")
-        self.page.click("[data-search-form] .primary")
-        self.page.wait_for_selector(".result")
-        self.ready()
-
-    def words(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
+pytestmark = pytest.mark.filterwarnings("default")  # Playwright's own
 
 
 @pytest.fixture
-def window(server: Server) -> Iterator[Window]:
-    """Somebody with the role admin, logged in through the page."""
-    server.user("ada", "admin")
-    with listening(server.app) as url, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        window = Window(browser.new_page(timezone_id="Asia/Kolkata"), url)
-        window.page.on("pageerror", lambda error: window.problems.append(str(error)))
-        window.page.on("console", lambda said: said.type == "error" and window.problems.append(said.text))
-        window.go("/browse?camera=here")
-        window.page.fill("[name=name]", "ada")
-        window.page.fill("[name=password]", PASSWORD)
-        window.page.press("[name=password]", "Enter")
-        window.page.wait_for_selector("#grid")
-        window.ready()
-        yield window
-        browser.close()
-    assert window.problems == []
+def window(server: Server, browser: Any) -> Iterator[Window]:
+    with window_on(server, browser) as opened:
+        yield opened
+    assert opened.problems == []
 
 
 def test_a_person_is_selected_searched_and_decided_on_with_the_keyboard_alone(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -23,17 +22,12 @@ from storage.gallery import Gallery
 from tests.web import site
 from tests.web.conftest import PASSWORD
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 axe_core = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
-CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).resolve().parents[2]
 AXE = Path(axe_core.__file__).parent / "axe.min.js"
 PICTURES = os.environ.get("RETRACE_PICTURES")
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
-    pytest.mark.filterwarnings("default"),  # Playwright's own
-]
+pytestmark = pytest.mark.filterwarnings("default")  # Playwright's own
 
 PAGES = (
     "/cameras",
@@ -103,17 +97,15 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def opened(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site") / "g"
     site.fill(folder)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        made = Site(folder, browser)
-        yield made
-        browser.close()
-        made.process.terminate()
-        assert made.process.wait(20) == 0
-        made.process.stdout.close()
+    made = Site(folder, browser)
+    yield made
+    made.context.close()
+    made.process.terminate()
+    assert made.process.wait(20) == 0
+    made.process.stdout.close()
 
 
 def test_from_the_first_start_to_the_exported_case(opened: Site, tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_a_tracklet_says_what_can_be_played_of_it(server: Server) -> None:
     assert detail["video"]
     assert detail["video_playable"]  # H.264 in MP4
     assert detail["num_crops"] == len(detail["crop_times"]) == len(server.gallery.crops(tracklet))
+    assert detail["clip_offset_s"] == detail["offset_s"] < 2.0  # the clip begins with the recording
+    path = client.get(f"/api/v1/tracklets/{tracklet}/trajectory").json()
+    assert (path["width"], path["height"]) == (320, 192)
     whole = client.get(f"/api/v1/tracklets/{tracklet}/video")
     assert whole.headers["content-type"] == "video/mp4"
     part = client.get(f"/api/v1/tracklets/{tracklet}/video", headers={"Range": "bytes=10-19"})

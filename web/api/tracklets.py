@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 
-from pipeline.clips import tracklet_moments
+from pipeline.clips import clip_start_s, tracklet_moments
 from storage.records import TrackletRecord
 from web.access import Caller, ServicesDep, ViewerDep, gallery_filter, visible_tracklet
 from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place, ranged
 from web.audit import note_once
-from web.playing import browsers_play, shown_file
+from web.playing import browsers_play, picture_size, shown_file
 from web.problems import Refused
 from web.resources import (
     CameraName,
@@ -105,6 +105,7 @@ def tracklet(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId) 
         video=file is not None,
         video_playable=file is not None and browsers_play(file),
         offset_s=moments.first_s if file is not None else None,
+        clip_offset_s=moments.first_s - clip_start_s(moments) if file is not None else None,
     )
 
 
@@ -135,7 +136,11 @@ def trajectory(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId
     """Where the person was, frame by frame."""
     _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
     found = services.gallery.trajectory(tracklet_id)
-    return TrajectoryView(timestamps=found.timestamps.tolist(), xyxy=found.xyxy.tolist())
+    file = shown_file(services.gallery.source_of(tracklet_id))
+    width, height = (file and picture_size(file)) or (None, None)
+    return TrajectoryView(
+        timestamps=found.timestamps.tolist(), xyxy=found.xyxy.tolist(), width=width, height=height
+    )
 
 
 @router.get("/tracklets/{tracklet_id}/video", responses=MP4, response_class=Response)

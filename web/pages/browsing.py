@@ -107,6 +107,7 @@ def tracklet_page(
         f"Tracklet {tracklet_id}",
         section="/browse",
         tracklet=found,
+        moment=_moment(found),
         search_id=search if caller.may("operator") else None,
     )
 
@@ -150,7 +151,7 @@ def compare(
             raise Refused(404, f"search {search} has no example {example}")
         base = f"/api/v1/searches/{search}/examples/{example}/crops/"
         words = example_words(found.description)
-        left = {"tracklet": None, "base": base, "count": found.num_crops, "times": [], "words": words}
+        left = {"tracklet": None, "base": base, "count": found.num_crops, "words": words}
     else:
         raise Refused(422, "compare needs two tracklets: /compare?a=1&b=2")
     right = _side(tracklets.tracklet(services, caller, b))
@@ -183,8 +184,17 @@ def _side(found: TrackletDetail) -> dict[str, Any]:
         "tracklet": found,
         "base": f"/api/v1/tracklets/{found.id}/crops/",
         "count": found.num_crops,
-        "times": found.crop_times,
+        "moment": _moment(found),
     }
+
+
+def _moment(found: TrackletDetail) -> dict[str, Any] | None:
+    """Where browsers play a tracklet, and the second at which it begins there."""
+    if found.video_playable:
+        return {"src": f"/api/v1/sources/{found.source_id}/video", "offset": found.offset_s}
+    if found.video:
+        return {"src": f"/api/v1/tracklets/{found.id}/video", "offset": found.clip_offset_s}
+    return None
 
 
 def _query_of(wanted: Filter) -> list[tuple[str, str]]:

@@ -46,6 +46,7 @@ class TrackletDetail(TrackletView):
         description="whether browsers can play the recording itself at /sources/{id}/video"
     )
     offset_s: float | None = Field(description="where in the recording the tracklet begins")
+    clip_offset_s: float | None = Field(description="where in /video the tracklet begins")
 
 
 class TrackletPage(BaseModel):
@@ -60,6 +61,8 @@ class TrajectoryView(BaseModel):
 
     timestamps: list[float]
     xyxy: list[Box]
+    width: int | None = Field(description="of those pictures; null: the recording is not at hand")
+    height: int | None
 
 
 class TimeLineView(BaseModel):

@@ -84,8 +84,10 @@ export function startAudit() {
 }
 
 export function startJobs() {
-  let running = false;
-  const show = (job) => {
+  let [running, newest] = [false, null];
+  const show = (told) => {
+    const ended = newest?.started === told.started && newest.state !== "running";
+    const job = (newest = ended ? newest : told); // news of one job may come in another order
     one("[data-job-panel]").hidden = false;
     const share = job.total ? job.done / job.total : null;
     const count = job.total ? `, ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}` : "";

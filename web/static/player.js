@@ -1,4 +1,4 @@
-// One tracklet, or two side by side.
+// One tracklet: its moment of video with the box of the person, and its crops.
 
 import { API, all, ask, askJson, onKeys, one, shape, timeWords } from "./base.js";
 import { addToTray, trackletItem } from "./examples.js";
@@ -8,13 +8,11 @@ export function startTracklet() {
   if (root.dataset.search)
     ask("POST", `${API}/searches/${root.dataset.search}/opened/${root.dataset.tracklet}`).catch(() => {});
   const video = one("video", root);
-  video?.addEventListener(
-    "error",
-    () =>
-      (one("[data-video-error]").textContent =
-        "The video cannot be played here. The crops show what was kept."),
-  );
-  if (video && root.dataset.offset) startTrajectory(root, video);
+  if (video) {
+    const words = "The video cannot be played here. The crops show what was kept.";
+    whenBroken(video, () => (one("[data-video-error]").textContent = words));
+    startTrajectory(root, video);
+  }
   const book = one("[data-flip]", root);
   if (book) startFlip(book);
   for (const button of all("[data-add-tracklet]")) {
@@ -24,17 +22,27 @@ export function startTracklet() {
   }
 }
 
+/** Tells that a video cannot be played, also when that was known before somebody listened. */
+export function whenBroken(video, tell) {
+  if (video.error) tell();
+  else video.addEventListener("error", tell);
+}
+
+/** When a tracklet was seen where; null where that cannot be had. */
+export function trajectory(id) {
+  return askJson("GET", `${API}/tracklets/${id}/trajectory`).catch(() => null);
+}
+
 async function startTrajectory(root, video) {
-  const { tracklet: id, start, offset } = root.dataset;
   const overlay = one("[data-trajectory]", root);
   const shown = one("[data-box]", root);
-  const path = await askJson("GET", `${API}/tracklets/${id}/trajectory`).catch(() => null);
-  if (!path) return;
+  const path = await trajectory(root.dataset.tracklet);
+  if (!path?.width) return;
+  overlay.setAttribute("viewBox", `0 0 ${path.width} ${path.height}`);
   const draw = () => {
-    const at = Number(start) + video.currentTime - Number(offset);
+    const at = path.timestamps[0] + video.currentTime - Number(video.dataset.offset);
     const index = nearest(path.timestamps, at);
     const near = Math.abs(path.timestamps[index] - at) < 0.5 && shown.checked;
-    overlay.setAttribute("viewBox", `0 0 ${video.videoWidth || 1} ${video.videoHeight || 1}`);
     const [x1, y1, x2, y2] = path.xyxy[index];
     overlay.replaceChildren(
       ...(near ? [shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: "chosen" })] : []),
@@ -49,7 +57,7 @@ async function startTrajectory(root, video) {
   draw();
 }
 
-function nearest(sorted, value) {
+export function nearest(sorted, value) {
   let [low, high] = [0, sorted.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -59,13 +67,16 @@ function nearest(sorted, value) {
   return low > 0 && value - sorted[low - 1] < sorted[low] - value ? low - 1 : low;
 }
 
-/** Steps through `length()` pictures, round and round, with buttons, keys and a timer. */
-function stepper(length, show, playButton) {
+/**
+ * Steps through `length()` pictures, round and round, with buttons, keys and a timer. The timer, and a key
+ * that is held, wait while the last picture asked for is not shown yet.
+ */
+export function stepper(length, show, playButton, shown = () => true) {
   let [step, timer] = [0, null];
   const go = (to) => show((step = ((to % length()) + length()) % length()));
   const play = () => {
     clearInterval(timer);
-    timer = timer ? null : setInterval(() => go(step + 1), 300);
+    timer = timer ? null : setInterval(() => shown() && go(step + 1), 300);
     playButton.textContent = timer ? "Pause" : "Play";
   };
   playButton.addEventListener("click", play);
@@ -73,7 +84,7 @@ function stepper(length, show, playButton) {
     const elsewhere = event.target.closest(event.key === " " ? "a, button, video, summary" : "video");
     const move = { ArrowLeft: () => go(step - 1), ArrowRight: () => go(step + 1), " ": play }[event.key];
     if (!move || elsewhere) return false;
-    move();
+    if (!event.repeat || shown()) move();
     return true;
   });
   return { go, by: (change) => go(step + change) };
@@ -94,66 +105,4 @@ function startFlip(book) {
     (event) => event.target.dataset.flipStep && steps.by(Number(event.target.dataset.flipStep)),
   );
   steps.go(0);
-}
-
-export function startCompare() {
-  const root = one("[data-compare-page]");
-  const sides = all("[data-side]").map((element) => ({
-    element,
-    base: element.dataset.base,
-    count: Number(element.dataset.count),
-    times: JSON.parse(element.dataset.times),
-  }));
-  const slider = one("[data-step-slider]");
-  let plan = planByPosition(sides);
-  const show = (step) => {
-    const { crops, words } = plan[step];
-    sides.forEach((side, i) => showSide(side, crops[i], i));
-    slider.value = step;
-    slider.setAttribute("aria-valuetext", words);
-    one("[data-step-words]").textContent = words;
-  };
-  const steps = stepper(() => plan.length, show, one("[data-step-play]"));
-  const begin = () => {
-    plan = one('[name="by"]:checked').value === "time" ? planByTime(sides) : planByPosition(sides);
-    slider.max = plan.length - 1;
-    steps.go(0);
-  };
-  slider.addEventListener("input", () => steps.go(Number(slider.value)));
-  root.addEventListener(
-    "click",
-    (event) => event.target.dataset.stepBy && steps.by(Number(event.target.dataset.stepBy)),
-  );
-  root.addEventListener("change", (event) => event.target.name === "by" && begin());
-  begin();
-}
-
-function planByPosition(sides) {
-  const length = Math.max(1, ...sides.map((side) => side.count));
-  return Array.from({ length }, (_, step) => ({
-    crops: sides.map(({ count }) => (length > 1 ? Math.round((step / (length - 1)) * (count - 1)) : 0)),
-    words: `${step + 1} of ${length}`,
-  }));
-}
-
-function planByTime(sides) {
-  const since = sides.map(({ times }) => times.map((time) => time - times[0]));
-  const moments = [...new Set(since.flat().map((time) => time.toFixed(2)))].map(Number).sort((a, b) => a - b);
-  return moments.map((moment) => ({
-    crops: since.map((times) =>
-      Math.max(
-        0,
-        times.findLastIndex((time) => time <= moment + 0.005),
-      ),
-    ),
-    words: `${moment.toFixed(1)} s since each began`,
-  }));
-}
-
-function showSide({ element, base, count, times }, number, index) {
-  const picture = one("img", element);
-  if (!picture || !count) return;
-  Object.assign(picture, { src: base + number, alt: `${"AB"[index]}, crop ${number + 1} of ${count}` });
-  one("[data-side-words]", element).textContent =
-    `crop ${number + 1} of ${count}${times[number] === undefined ? "" : `, ${timeWords(times[number])}`}`;
 }

@@ -62,7 +62,7 @@ const PAGES = {
   search: ["./search.js", "startSearch"],
   results: ["./results.js", "startResults"],
   tracklet: ["./player.js", "startTracklet"],
-  compare: ["./player.js", "startCompare"],
+  compare: ["./compare.js", "startCompare"],
   erasure: ["./admin.js", "startErasure"],
   audit: ["./admin.js", "startAudit"],
   index: ["./admin.js", "startJobs"],
@@ -83,7 +83,7 @@ async function start() {
   if (words) flash(words);
   kept("sessionStorage", "flash", null);
   const [file, begin] = PAGES[document.documentElement.dataset.page] ?? [];
-  if (file) (await import(file))[begin]();
+  if (file) await (await import(file))[begin]();
   document.documentElement.dataset.ready = ""; // keys and buttons work from now on
 }
 
