@@ -24,6 +24,8 @@ from storage.errors import GalleryDamaged, TrackletNotFound
 from storage.gallery import EVERYTHING, Gallery
 from storage.records import CurrentModel, EmbedderSpec, GalleryFilter, Hit, TrackletRecord
 
+_IN_SPANS = 16  # results that are expected where an example was seen
+
 REJECTED_WEIGHT = 0.5  # of what was rejected against what was accepted (`benchmarks/feedback.py`)
 
 
@@ -113,8 +115,10 @@ def rank(
     closed = [number for number, verdict in verdicts.items() if verdict != "unsure" and number not in own]
     hits = []
     if wanted is not None:
-        wanted = replace(wanted, exclude_span=spans[0] if spans else None)
-        hits = looking.open(top_k, wanted, spans[1:], own | set(closed))
+        # A filter's span may hold millions; where an example was seen there are few, left out afterwards.
+        asked = next((s for s in (record.filter.exclude_span, extra_filter.exclude_span) if s in spans), None)
+        wanted = replace(wanted, exclude_span=asked)
+        hits = looking.open(top_k, wanted, [span for span in spans if span != asked], own | set(closed))
     known = looking.known(closed, extra_filter)
     threshold, threshold_note = threshold_in_use(record, current.spec)
     return Ranking(
@@ -180,7 +184,7 @@ class _Looking:
     ) -> list[Ranked]:
         """The best `top_k` tracklets that pass, by falling score; not those of `spans` and `without`."""
         direction = ranking_direction(self.positives, self.rejected)[None]
-        fetch = top_k + len(without)
+        fetch = top_k + len(without) + (_IN_SPANS if spans else 0)
         while True:
             found = self.gallery.search(direction, self.generation.spec, fetch, wanted)[0]
             kept = [hit for hit in found if hit.record.id not in without and not overlaps(hit.record, spans)]

@@ -18,7 +18,7 @@ from storage.accounts import Accounts
 from storage.audit import AuditTrail
 from storage.browse_records import CameraView, NewView, TimeLine, ViewState
 from storage.cases import Cases
-from storage.database import browsing, camera_views, gaps, generations, holds, hours, sources, time_lines
+from storage.database import browsing, camera_views, gaps, generations, holds, sources, time_lines
 from storage.database import tracklets as rows
 from storage.database.engine import Database
 from storage.erasure import AuditNote, Eraser, Erasure, ErasurePlan
@@ -655,11 +655,6 @@ class Gallery:
         with self._database.reading() as connection:
             return rows.counts(connection)
 
-    def num_tracklets(self) -> int:
-        """How many there are; quick however many."""
-        with self._database.reading() as connection:
-            return hours.total(connection)
-
     def cameras(self) -> list[CameraSummary]:
         """One summary per camera, by name."""
         with self._database.reading() as connection:
@@ -721,6 +716,10 @@ class Gallery:
         return upkeep.sweep(self._database, self._media, self._snapshots, self.work_folder, before)
 
     # Search
+
+    def num_searchable(self) -> int:
+        """How many tracklets the last search of this process could have found; 0 before the first."""
+        return len(self._index)
 
     def search(
         self,

@@ -63,6 +63,11 @@ class GalleryIndex:
         self._refreshing = threading.Lock()  # one thread reads the database at a time
         self._lock = ReadWriteLock()  # guards what searches look at
 
+    def __len__(self) -> int:
+        """How many tracklets the last search could have found; 0 before the first."""
+        view = self._view
+        return 0 if view is None else len(view.index)
+
     def search(
         self, queries: Float32Array, spec: EmbedderSpec, top_k: int, filter: GalleryFilter
     ) -> list[Ranked]:

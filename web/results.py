@@ -36,7 +36,7 @@ def results(
         **{**search_view(services, caller, record).model_dump(), "threshold": ranking.threshold},
         model=str(ranking.spec),
         note=ranking.fallback,
-        errors=describe_errors(ranking.spec, services.gallery.num_tracklets()),
+        errors=describe_errors(ranking.spec, services.gallery.num_searchable()),
         notes=[*([ranking.threshold_note] if ranking.threshold_note else []), *(notes or [])],
         matches=matches,
         query_spans=[span for span in ranking.left_out if caller.sees(span[0])],
