@@ -46,7 +46,7 @@ class Room:
         self._thread.start()
 
     def wait(self, error: OSError | None = None) -> bool:
-        """Wait until something may be written.
+        """Wait until something may be written; the pause lasts until it is asked without an error.
 
         Args:
             error: why the last write failed, None if it did not.
@@ -54,6 +54,7 @@ class Room:
         Returns:
             False when the run is told to stop before there is room.
         """
+        failed = error is not None
         while error is not None or self._gallery.free_bytes() < self._wanted_bytes:
             self._pause(error)
             full = error is None or isinstance(error, GalleryFull)
@@ -62,7 +63,8 @@ class Room:
                 continue
             if self._stop.wait(_CHECK_EVERY_S):
                 return False
-        self._status.paused = ""
+        if not failed:  # else who asks tries again first: a pause that came and went would be many
+            self._status.paused = ""
         return True
 
     @property

@@ -147,7 +147,10 @@ class Run:
         while not stop.is_set() and not supply.exhausted:
             self.status.beat = monotonic()
             self.status.queued["write"] = len(writer)
-            if self.status.paused or writer.is_behind:
+            paused = self.status.paused
+            for run in self._live:
+                run.camera.paused = paused
+            if paused or writer.is_behind:
                 stop.wait(_TURN_S)  # frames that come meanwhile are dropped, and counted as that
                 continue
             self._turn(supply, writer)

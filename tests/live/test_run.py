@@ -200,13 +200,19 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
             free[0] = 10_000_000
             until(lambda: "disk full" in run.status.paused, 20, "the pause")
             count, analysed = gallery.counts()["tracklets"], run.status.cameras[0].frames_analysed
-            time.sleep(1.5)
+            time.sleep(3)
             assert gallery.counts()["tracklets"] == count
             assert run.status.cameras[0].frames_analysed <= analysed + 8  # the batch in hand
             assert run.status.cameras[0].frames_dropped > 0
             free[0] = 10**12
             until(lambda: gallery.counts()["tracklets"] > count, 20, "a tracklet")
             assert run.status.paused == ""
+        (gap,) = gallery.gaps()
+        assert gap.reason.startswith("paused: disk full")
+        assert gap.end is not None
+        assert 3 < gap.end - gap.start < 20
+        for record in gallery.tracklets():
+            assert not any(gap.start < at < gap.end for at in gallery.trajectory(record.id).timestamps)
 
 
 def test_the_oldest_make_room_when_that_is_asked_for(
@@ -322,6 +328,9 @@ def test_a_database_that_goes_away_pauses_the_run_until_it_is_back(
             until(lambda: gallery.counts()["tracklets"], 20, "a tracklet")
             away.set()
             until(lambda: run.status.paused == "the database cannot be reached", 20, "the pause")
+            for _ in range(60):
+                time.sleep(0.05)
+                assert run.status.paused, "the pause came and went while nothing could be written"
             count = gallery.counts()["tracklets"]
             away.clear()
             until(lambda: gallery.counts()["tracklets"] > count and not run.status.paused, 20, "more of them")
