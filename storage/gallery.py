@@ -322,12 +322,15 @@ class Gallery:
         with self._database.writing() as connection:
             gaps.end(connection, gap_id, end)
 
-    def gaps(
-        self, camera: str | None = None, start: float | None = None, end: float | None = None
-    ) -> list[Gap]:
-        """Gaps, of one camera or all, that overlap [start, end] (seconds UTC; None: open), by start."""
+    def gaps(self, filter: GalleryFilter = EVERYTHING, limit: int | None = None) -> list[Gap]:
+        """Gaps of a filter's cameras that overlap its time range, by start.
+
+        Args:
+            filter: Its cameras and time range count.
+            limit: At most so many, the newest ones.
+        """
         with self._database.reading() as connection:
-            return gaps.of_time(connection, None if camera is None else camera_name(camera), start, end)
+            return gaps.passing(connection, filter, limit)
 
     # Tracklets
 

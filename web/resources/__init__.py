@@ -30,6 +30,7 @@ from web.resources.administration import (
 )
 from web.resources.browsing import (
     CameraView,
+    GapView,
     SourcePage,
     SourceView,
     TimeLineView,
@@ -92,6 +93,7 @@ __all__ = [
     "Example",
     "ExampleView",
     "Filter",
+    "GapView",
     "GenerationView",
     "Given",
     "Health",
