@@ -84,6 +84,11 @@ class LiveRun:
         self._zones.black_out(frame.image)
         return frame
 
+    def lost(self, error: Exception) -> None:
+        """A frame could not be converted."""
+        self.status.failures["picture"] += 1
+        self.status.detail = f"picture: {type(error).__name__}"
+
     def replay(self, frame: Frame) -> Detections | None:
         """Nothing: what a camera showed comes once."""
         return None

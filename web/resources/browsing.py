@@ -11,7 +11,7 @@ class CameraView(BaseModel):
     """A camera, and what the last run or ingest said of it."""
 
     camera: str = Field(examples=["door"])
-    state: str = Field(description="streaming, connecting, waiting, off, ended, recorded, or unknown")
+    state: str = Field(description="streaming, connecting, waiting, off, ended, failed, recorded, or unknown")
     detail: str
     updated: float | None
     frame_time: float | None = Field(description="of the picture at /frame; null: there is none")
