@@ -190,7 +190,7 @@ class LiveCamera:
         taken = self.clock.capture_time(picture.pts_s, picture.arrival, picture.sender_time)
         status.drift_ppm, status.clock_jumps = self.clock.drift_ppm, self.clock.jumps
         if self.paused:
-            self._look_for_gap("")
+            self._look_for_gap("no pictures")
         else:
             self._gap.picture(picture.arrival, taken)
         if self._due.due(taken):
