@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections import defaultdict
+from collections.abc import Sequence
+from time import time
 from typing import Any
 
 from models import weights
@@ -11,6 +14,7 @@ from pipeline import plugins
 from pipeline.export import iso
 from pipeline.reindex import status
 from storage.gallery import Gallery
+from storage.records import Gap
 
 _PACKAGES = (
     "torch",
@@ -23,10 +27,14 @@ _PACKAGES = (
     "sqlalchemy",
     "openvino",
 )
+_LAST_GAPS = 5
 
 
 def of_gallery(gallery: Gallery) -> dict[str, Any]:
-    """Counts, cameras with their time spans, sources and their state, generations of embeddings."""
+    """Counts, cameras with their time spans and gaps, sources and their state, generations of embeddings."""
+    gaps = defaultdict(list)
+    for gap in gallery.gaps():
+        gaps[gap.camera].append(gap)
     return {
         "folder": str(gallery.folder),
         "database": gallery.backend,
@@ -38,6 +46,7 @@ def of_gallery(gallery: Gallery) -> dict[str, Any]:
                 "tracklets": camera.num_tracklets,
                 "start": None if camera.start is None else iso(camera.start),
                 "end": None if camera.end is None else iso(camera.end),
+                **_gaps(gaps[camera.camera]),
             }
             for camera in gallery.cameras()
         ],
@@ -53,6 +62,22 @@ def of_gallery(gallery: Gallery) -> dict[str, Any]:
         ],
         "generations": status(gallery),
     }
+
+
+def _gaps(gaps: Sequence[Gap]) -> dict[str, Any]:
+    """How many there are, how long they last together (one without an end until now), and the last ones."""
+    if not gaps:
+        return {}
+    seconds = sum((time() if gap.end is None else gap.end) - gap.start for gap in gaps)
+    last = [
+        {
+            "start": iso(gap.start),
+            "end": None if gap.end is None else iso(gap.end),
+            "reason": gap.reason,
+        }
+        for gap in gaps[-_LAST_GAPS:]
+    ]
+    return {"gaps": len(gaps), "gaps_s": round(seconds, 1), "last_gaps": last}
 
 
 def of_model(variant: str) -> dict[str, Any]:

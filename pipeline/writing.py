@@ -54,7 +54,7 @@ class Writer:
         config: sizes of batches, which tracklets are joined, how many crops are kept.
         recover: asked before each write with None, and with the error when one failed because the disk is
             full or the database is away: waits until it may be tried (again) and returns True, or returns
-            False to give up. None: such an error ends the run.
+            False to give up. Asked once more with None when that worked. None: such an error ends the run.
         patience_s: how long leaving waits for what is queued; None: as long as it takes.
 
     Attributes:
@@ -234,11 +234,13 @@ def patiently(write: Callable[[], object], recover: Callable[[OSError | None], b
             raise error or GalleryFull("told to stop while nothing could be written")
         try:
             write()
-            return
+            break
         except (GalleryFull, DatabaseUnavailable) as failure:
             if recover is None:
                 raise
             error = failure
+    if error is not None and recover is not None:
+        recover(None)  # it is known now that writing works again
 
 
 def _record(update: TrackletUpdate, embedding: Embedding) -> NewTracklet:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from storage.records import camera_name, readable
 
-ViewState = Literal["connecting", "streaming", "waiting", "off", "ended", "recorded"]
+ViewState = Literal["connecting", "streaming", "waiting", "off", "ended", "failed", "recorded"]
 """As a run calls the states of its live cameras; "recorded": a recording of it was ingested last."""
 
 

@@ -87,8 +87,11 @@ class GalleryFolder:
         """Marks the folder as a gallery; if several processes try at once, all get the mark of the first."""
         fresh = FolderMark(uuid=str(uuid.uuid4()), backend=backend)
         temporary = self.temporary(self.mark_file)
-        temporary.write_text(json.dumps(asdict(fresh), indent=2) + "\n", "utf-8")
-        place_once(temporary, self.mark_file)
+        try:
+            temporary.write_text(json.dumps(asdict(fresh), indent=2) + "\n", "utf-8")
+            place_once(temporary, self.mark_file)
+        finally:
+            temporary.unlink(missing_ok=True)
         mark = self.read_mark()
         assert mark is not None
         return mark
@@ -100,7 +103,7 @@ class GalleryFolder:
 
 
 def place_once(temporary: Path, final: Path) -> None:
-    """Gives a finished file its final name unless there is one already; `temporary` is gone afterwards."""
+    """Gives a finished file its final name unless there is one already; `temporary` may be left."""
     try:
         os.link(temporary, final)  # fails if `final` exists, which a rename would silently replace
     except FileExistsError:
@@ -108,5 +111,3 @@ def place_once(temporary: Path, final: Path) -> None:
     except OSError:  # a file system without hard links
         if not final.exists():
             temporary.rename(final)
-    finally:
-        temporary.unlink(missing_ok=True)

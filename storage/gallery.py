@@ -99,7 +99,13 @@ class Gallery:
 
     @classmethod
     def open(
-        cls, folder: Path, *, url: str | None = None, create: bool = False, read_only: bool = False
+        cls,
+        folder: Path,
+        *,
+        url: str | None = None,
+        create: bool = False,
+        read_only: bool = False,
+        alone: bool = False,
     ) -> Gallery:
         """Opens the gallery at `folder`. Close it after use, or use it in a `with` statement.
 
@@ -108,6 +114,8 @@ class Gallery:
             url: Of a PostgreSQL database, for example "postgresql+psycopg://user:password@host/name".
             create: Make the gallery if there is none.
             read_only: Refuse writes. A gallery on a disk that cannot be written is opened so by itself.
+            alone: Keep other processes out of a SQLite database while it is open. Then they share no memory,
+                for which a full disk may have no room: so things can be deleted there.
 
         Raises:
             GalleryNotFound: There is none and `create` is not set.
@@ -119,7 +127,7 @@ class Gallery:
             GalleryFull: The disk is full.
         """
         place = GalleryFolder(Path(folder).absolute())
-        return cls(place, *open_parts(place, url, create=create, read_only=read_only))
+        return cls(place, *open_parts(place, url, create=create, read_only=read_only, alone=alone))
 
     def close(self) -> None:
         """Saves the index snapshot if worth while, and closes every connection."""
@@ -334,12 +342,15 @@ class Gallery:
         with self._database.writing() as connection:
             gaps.end(connection, gap_id, end)
 
-    def gaps(
-        self, camera: str | None = None, start: float | None = None, end: float | None = None
-    ) -> list[Gap]:
-        """Gaps, of one camera or all, that overlap [start, end] (seconds UTC; None: open), by start."""
+    def gaps(self, filter: GalleryFilter = EVERYTHING, limit: int | None = None) -> list[Gap]:
+        """Gaps of a filter's cameras that overlap its time range, by start.
+
+        Args:
+            filter: Its cameras and time range count.
+            limit: At most so many, the newest ones.
+        """
         with self._database.reading() as connection:
-            return gaps.of_time(connection, None if camera is None else camera_name(camera), start, end)
+            return gaps.passing(connection, filter, limit)
 
     # Tracklets
 

@@ -14,7 +14,7 @@ _MIGRATION_LOCK = 0x7265_7472_6163_65  # any number that other programs in a sha
 
 
 def open_parts(
-    folder: GalleryFolder, url: str | None, *, create: bool, read_only: bool
+    folder: GalleryFolder, url: str | None, *, create: bool, read_only: bool, alone: bool = False
 ) -> tuple[FolderMark, Database]:
     """The mark of `folder` and its database, up to date and open.
 
@@ -35,7 +35,7 @@ def open_parts(
             _refuse_lost_database(folder, create=create and not read_only)
             _make_sqlite(folder, mark)
         read_only = read_only or not writable(folder.database_file)
-        database = open_sqlite(folder.database_file, str(folder.root), read_only=read_only)
+        database = open_sqlite(folder.database_file, str(folder.root), read_only=read_only, alone=alone)
     else:
         database = open_postgresql(url, read_only=read_only)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from pipeline.feedback import rank
 from pipeline.narrowing import shows_example
@@ -12,7 +13,7 @@ from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
 from web.access import Caller
 from web.api import tracklets
-from web.resources import ExampleView, Filter, MatchView, SearchResults, SearchView
+from web.resources import ExampleView, Filter, GapView, MatchView, SearchResults, SearchView
 from web.services import Services
 
 
@@ -32,6 +33,8 @@ def results(
         )
         for number, hit in enumerate(ranking.hits, start=1)
     ]
+    query_spans = [span for span in ranking.left_out if caller.sees(span[0])]
+    shown = [(match.tracklet.camera, match.tracklet.start, match.tracklet.end) for match in matches]
     return SearchResults(
         **{**search_view(services, caller, record).model_dump(), "threshold": ranking.threshold},
         model=str(ranking.spec),
@@ -39,8 +42,17 @@ def results(
         errors=describe_errors(ranking.spec, services.gallery.num_searchable()),
         notes=[*([ranking.threshold_note] if ranking.threshold_note else []), *(notes or [])],
         matches=matches,
-        query_spans=[span for span in ranking.left_out if caller.sees(span[0])],
+        query_spans=query_spans,
+        gaps=_gaps(services, [*shown, *query_spans]),
     )
+
+
+def _gaps(services: Services, spans: Sequence[tuple[str, float, float]]) -> list[GapView]:
+    """Of the cameras that are in the results, from the first to the last of those."""
+    if not spans:
+        return []
+    cameras, starts, ends = zip(*spans, strict=True)
+    return tracklets.gaps_of(services, GalleryFilter(frozenset(cameras), start=min(starts), end=max(ends)))
 
 
 def search_view(services: Services, caller: Caller, record: SearchRecord) -> SearchView:

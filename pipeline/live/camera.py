@@ -55,6 +55,8 @@ class LiveCamera:
     Attributes:
         status: what it is doing.
         active: set it while people are in view; the motion gate is not asked then.
+        paused: set it to the reason while nothing can be analysed: pictures are dropped, and their time is a
+            gap; "" otherwise.
         clock: where capture times come from.
     """
 
@@ -99,6 +101,7 @@ class LiveCamera:
         self._live, self._wake, self._gate, self._open_now = live, wake, gate, open_now
         self.status = CameraStatus(settings.name, redact(settings.uri))
         self.active = False
+        self.paused = ""
         self._wall = WallAnchor(time.monotonic(), time.time())
         self.clock = StreamClock(self._wall)
         self._gap = Gap(live.gap_s, on_gap, on_gap_end)
@@ -187,13 +190,18 @@ class LiveCamera:
         self._observe_wall()
         taken = self.clock.capture_time(picture.pts_s, picture.arrival, picture.sender_time)
         status.drift_ppm, status.clock_jumps = self.clock.drift_ppm, self.clock.jumps
-        self._gap.picture(picture.arrival, taken)
+        if self.paused:
+            self._look_for_gap("no pictures")
+        else:
+            self._gap.picture(picture.arrival, taken)
         if self._due.due(taken):
             status.frames_due += 1
-            if self._worth_analysis(picture, taken):
-                self._offer(Waiting(status.name, self._index, taken, picture.arrival, picture))
-            else:
+            if not self._worth_analysis(picture, taken):
                 status.frames_idle += 1
+            elif self.paused:
+                status.frames_dropped += 1 + (self.take() is not None)
+            else:
+                self._offer(Waiting(status.name, self._index, taken, picture.arrival, picture))
 
     def _worth_analysis(self, picture: Picture, taken: float) -> bool:
         """Whether people are in view, something moved, or it is time to look at a still scene again."""
@@ -218,7 +226,7 @@ class LiveCamera:
         until = time.monotonic() + self._backoff.next_s()
         while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, 0.5)):
             self._observe_wall()
-            self._gap.look(time.monotonic(), why)
+            self._look_for_gap(why)
 
     def _rest(self) -> None:
         """Outside its hours: no connection, and nothing is missing."""
@@ -231,9 +239,16 @@ class LiveCamera:
 
     def _look_up(self) -> None:
         """About once a second while connected: gaps, and whether the hours have ended."""
-        self._gap.look(time.monotonic(), "no pictures")
+        self._look_for_gap("no pictures")
         if not self._within_hours():
             self._leave.set()
+
+    def _look_for_gap(self, why: str) -> None:
+        """Whether pictures are missing for that reason, or as nobody analyses them."""
+        if paused := self.paused:
+            self._gap.look(time.monotonic(), f"paused: {paused}", self.status.last_frame or 0.0)
+        else:
+            self._gap.look(time.monotonic(), why)
 
     def _within_hours(self) -> bool:
         if self._open_now is not None and time.monotonic() - self._hours_asked >= _HOURS_EVERY_S:

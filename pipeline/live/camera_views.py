@@ -82,6 +82,16 @@ class CameraViews:
                 taken = None if picture is None else picture.timestamp
                 found.append(NewView(status.name, status.state, status.detail, time(), frame, taken))
             run.picture_wanted = now >= said.next_picture and not self._status.paused
+        return found + self._failed(now)
+
+    def _failed(self, now: float) -> list[NewView]:
+        """The views of recordings that cannot be read."""
+        found = []
+        for status in self._status.cameras:
+            said = self._said.setdefault(status.name, _Said())
+            new = said.what != (status.state, status.detail) or now - said.at >= _AGAIN_S
+            if status.state == "failed" and new:
+                found.append(NewView(status.name, status.state, status.detail, time()))
         return found
 
     def _write(self, views: Sequence[NewView]) -> None:

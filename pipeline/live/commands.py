@@ -45,14 +45,20 @@ def run(
     import logging
     import threading
     from contextlib import ExitStack
+    from functools import partial
+    from time import time
 
     from pipeline.config import load_config
     from pipeline.embedding import on_device, settings_of
+    from pipeline.hooks import Hooks
     from pipeline.live.health import HealthServer, parse_address
     from pipeline.live.logs import LogHooks, interactive, json_handler, log_event, logging_to
-    from pipeline.live.run import Run, open_cameras
+    from pipeline.live.recordings import Recordings, check_streams
+    from pipeline.live.room import open_with_room
+    from pipeline.live.run import Run
     from pipeline.live.settings import load_run_config
     from pipeline.live.state_log import StateLog
+    from pipeline.live.status import CameraStatus, RunStatus
     from pipeline.live.terminal import LiveView, NewsHandler
     from pipeline.live.watchdog import Watchdog
     from pipeline.memory import return_large_blocks
@@ -69,34 +75,37 @@ def run(
     _stop_on_signals(stop, settings.live.stop_s + _GRACE_S)
     if listen != "off":
         parse_address(listen)
-    if not gallery.exists():
-        open_cameras(settings)  # wrong input must not leave an empty gallery behind
     as_view = show is Show.view or (show is Show.auto and interactive())
+    status = RunStatus(time(), [CameraStatus(camera.name, "", "waiting") for camera in settings.cameras])
+    url = database or settings.storage.database_url
+    open_gallery = partial(Gallery.open, gallery, url=url, create=True)
+    if not gallery.exists():
+        check_streams(settings)  # wrong input must not leave an empty gallery behind
+        Recordings(settings, Hooks())
     with ExitStack() as stack:
-        opened = stack.enter_context(
-            Gallery.open(gallery, url=database or settings.storage.database_url, create=True)
-        )
-        if not as_view:
+        if as_view:
+            view = LiveView(status)
+            stack.enter_context(logging_to(NewsHandler(view.console)))
+            stack.enter_context(view)
+        else:
             stack.enter_context(logging_to(json_handler()))
+        if listen != "off":
+            stack.enter_context(HealthServer(status, listen))
+        stack.enter_context(Watchdog(status))
+        stack.enter_context(StateLog(status))
+        opened = open_with_room(open_gallery, gallery, settings.retention, status, stop)
+        if opened is None:
+            return
+        stack.enter_context(opened)
         while not stop.is_set():
             current = opened.generations.current()
             if current is not None and not asked:
                 settings = settings.replace(embedder=on_device(settings_of(current.spec), device))
-            system = Run(opened, settings, LogHooks())
-            with ExitStack() as watching:
-                if as_view:
-                    view = LiveView(system.status)
-                    watching.enter_context(logging_to(NewsHandler(view.console)))
-                    watching.enter_context(view)
-                if listen != "off":
-                    watching.enter_context(HealthServer(system.status, listen))
-                watching.enter_context(Watchdog(system.status))
-                watching.enter_context(StateLog(system.status))
-                try:
-                    system.run(stop)
-                    break
-                except GenerationChanged:
-                    log_event(logging.INFO, "the gallery has another model now: the cameras are opened anew")
+            try:
+                Run(opened, settings, LogHooks(), status).run(stop)
+                break
+            except GenerationChanged:
+                log_event(logging.INFO, "the gallery has another model now: the cameras are opened anew")
 
 
 def _stop_on_signals(stop: threading.Event, within_s: float) -> None:

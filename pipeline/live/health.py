@@ -48,9 +48,9 @@ def health(status: RunStatus) -> Health:
 
 
 def hanging(status: RunStatus) -> str:
-    """Why the main loop seems to hang, "" when it turns. A paused run turns."""
+    """Why the main loop seems to hang, "" when it turns. A paused run turns, or waits for its start."""
     if not status.beat:
-        return "starting: the main loop has not turned yet"
+        return "" if status.paused else "starting: the main loop has not turned yet"
     age = monotonic() - status.beat
     return f"the main loop has not turned for {age:.0f} s" if age >= BEAT_MAX_S else ""
 
@@ -216,4 +216,5 @@ def health_json(status: RunStatus) -> tuple[int, dict[str, Any]]:
 def _camera_json(camera: CameraStatus, now: float) -> dict[str, Any]:
     last = camera.last_frame
     age = None if last is None else round(now - last, 3)
-    return {"camera": camera.name, "state": camera.state, "last_frame_age_s": age}
+    told = {"camera": camera.name, "state": camera.state, "last_frame_age_s": age}
+    return told | ({"detail": camera.detail} if camera.state == "failed" else {})

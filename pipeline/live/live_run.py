@@ -17,7 +17,7 @@ from pipeline.types import Detections, Frame, TrackletUpdate
 from pipeline.writing import Writer
 from pipeline.zones import Zones
 from storage.gallery import Gallery
-from storage.records import SourceRecord
+from storage.records import GalleryFilter, SourceRecord
 
 _NOTE_EVERY_S = 5.0
 _SILENCE_S = 5.0  # without a frame for so long, everybody in view has left it
@@ -83,6 +83,11 @@ class LiveRun:
         frame = waiting.frame()
         self._zones.black_out(frame.image)
         return frame
+
+    def lost(self, error: Exception) -> None:
+        """A frame could not be converted."""
+        self.status.failures["picture"] += 1
+        self.status.detail = f"picture: {type(error).__name__}"
 
     def replay(self, frame: Frame) -> Detections | None:
         """Nothing: what a camera showed comes once."""
@@ -201,7 +206,7 @@ def _close_earlier(gallery: Gallery, camera: str, now: float) -> None:
     """Runs of this camera before: those that died are marked, and the time since the last one is a gap."""
     for source in gallery.live_sources(camera):
         gallery.finish_source(source.id, {"frames": source.num_frames_done}, status="interrupted")
-    open_gaps = [gap for gap in gallery.gaps(camera) if gap.end is None]
+    open_gaps = [gap for gap in gallery.gaps(GalleryFilter(frozenset({camera}))) if gap.end is None]
     for gap in open_gaps:  # the stream was away when the run ended
         gallery.end_gap(gap.id, now)
     before = [s for s in gallery.sources() if s.camera == camera and s.live and s.end is not None]

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from time import monotonic, time
 
 from pipeline.live.logs import Persistent, log_event
 from pipeline.live.settings import RetentionSettings
 from pipeline.live.status import RunStatus
-from storage.errors import GalleryError, GalleryFull
+from storage.errors import DatabaseUnavailable, GalleryError, GalleryFull
 from storage.gallery import Gallery
 
 _CHECK_EVERY_S = 1.0
@@ -22,6 +25,48 @@ _SWEEP_AGAIN_S = 4_000.0  # after the start: then what a killed run left is old 
 _AT_ONCE = 500
 _DAY_S = 86_400.0
 _LEAP_S = 3_600.0
+
+
+def open_with_room(
+    open_gallery: Callable[..., Gallery],
+    folder: Path,
+    settings: RetentionSettings,
+    status: RunStatus,
+    stop: threading.Event,
+) -> Gallery | None:
+    """Open a gallery as soon as its disk has room for what an open database needs.
+
+    Args:
+        open_gallery: opens it; takes the keyword `alone` of `Gallery.open`.
+        folder: of the gallery.
+        settings: whether the oldest tracklets may be deleted to have room.
+        status: `paused` says so while there is none.
+        stop: set when the run is to end.
+
+    Returns:
+        None when told to stop before there was room.
+    """
+    while not stop.is_set():
+        try:
+            gallery = open_gallery()
+        except GalleryFull:
+            status.paused = _full(settings, folder)
+        else:
+            status.paused = ""
+            return gallery
+        if settings.when_full == "delete_oldest":
+            with suppress(GalleryFull, DatabaseUnavailable), open_gallery(alone=True) as gallery:
+                if Room(gallery, settings, status, stop).delete_oldest():
+                    continue
+        stop.wait(_CHECK_EVERY_S)
+    return None
+
+
+def _full(settings: RetentionSettings, folder: Path) -> str:
+    mend = "free some, or set retention.when_full to delete_oldest"
+    if settings.when_full == "delete_oldest":
+        mend = "the oldest tracklets are deleted"
+    return f"disk full: less than {settings.min_free_mb} MB are free at {folder}: {mend}"
 
 
 class Room:
@@ -46,7 +91,7 @@ class Room:
         self._thread.start()
 
     def wait(self, error: OSError | None = None) -> bool:
-        """Wait until something may be written.
+        """Wait until something may be written; the pause lasts until it is asked without an error.
 
         Args:
             error: why the last write failed, None if it did not.
@@ -54,15 +99,17 @@ class Room:
         Returns:
             False when the run is told to stop before there is room.
         """
+        failed = error is not None
         while error is not None or self._gallery.free_bytes() < self._wanted_bytes:
             self._pause(error)
             full = error is None or isinstance(error, GalleryFull)
             error = None
-            if full and self._settings.when_full == "delete_oldest" and self._delete_oldest():
+            if full and self._settings.when_full == "delete_oldest" and self.delete_oldest():
                 continue
             if self._stop.wait(_CHECK_EVERY_S):
                 return False
-        self._status.paused = ""
+        if not failed:  # else who asks tries again first: a pause that came and went would be many
+            self._status.paused = ""
         return True
 
     @property
@@ -73,13 +120,10 @@ class Room:
         if error is not None and not isinstance(error, GalleryFull):
             self._status.paused = str(error)
             return
-        mend = "free some, or set retention.when_full to delete_oldest"
-        if self._settings.when_full == "delete_oldest":
-            mend = "the oldest tracklets are deleted"
-        wanted, place = self._settings.min_free_mb, self._gallery.folder
-        self._status.paused = f"disk full: less than {wanted} MB are free at {place}: {mend}"
+        self._status.paused = _full(self._settings, self._gallery.folder)
 
-    def _delete_oldest(self, before: float | None = None) -> int:
+    def delete_oldest(self, before: float | None = None) -> int:
+        """Delete some of the oldest tracklets, or of those before that time (seconds UTC); how many."""
         ids = self._gallery.oldest_tracklets(_AT_ONCE, before=before)
         if not ids:
             return 0
@@ -111,7 +155,7 @@ class Room:
             return
         if self._settings.max_days is not None:
             before = time() - self._settings.max_days * _DAY_S
-            while not self._stop.is_set() and self._delete_oldest(before):
+            while not self._stop.is_set() and self.delete_oldest(before):
                 pass
         self._apply_rules()
 

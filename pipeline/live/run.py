@@ -22,8 +22,7 @@ from pipeline import plugins
 from pipeline.alerts import Deliverer, Matcher
 from pipeline.config import settings_hash
 from pipeline.embedding import Clip, Embedder, Embedding, build_embedder, require_current
-from pipeline.hooks import Hooks, SourceProgress
-from pipeline.ingest import begin_sources, open_sources
+from pipeline.hooks import Hooks
 from pipeline.live.camera import LiveCamera
 from pipeline.live.camera_views import CameraViews
 from pipeline.live.claims import claim_cameras
@@ -31,17 +30,16 @@ from pipeline.live.hours import Hours
 from pipeline.live.live_run import LiveRun
 from pipeline.live.logs import log_event
 from pipeline.live.motion import MotionGate
-from pipeline.live.redaction import expand, redact
+from pipeline.live.recordings import Recordings, check_streams
+from pipeline.live.redaction import expand
 from pipeline.live.room import Room
 from pipeline.live.settings import CameraSettings, RunConfig
-from pipeline.live.status import CameraStatus, RunStatus
-from pipeline.live.stream import is_live
+from pipeline.live.status import RunStatus
 from pipeline.live.supply import Supply
 from pipeline.source_run import CameraRun, Detector, detect
 from pipeline.types import CLIP_LENGTH, Detections, Frame
-from pipeline.video import Source, SourceSpec, is_stream
+from pipeline.video import is_stream
 from pipeline.writing import Writer, patiently
-from pipeline.zones import Zones
 from storage.gallery import Gallery
 
 _TURN_S = 0.2  # how long the loop waits for a frame
@@ -74,38 +72,40 @@ class Run:
         gallery: open for writing.
         config: cameras and settings.
         hooks: told what a user should read.
+        status: to use; None: a new one.
 
     Attributes:
         status: what it is doing; changes while it runs.
 
     Raises:
         ValueError: the cameras do not fit together, or a variable in an address is not set.
-        pipeline.video.VideoSourceError: a recording cannot be read. A stream is not tried before the start.
+        pipeline.video.VideoSourceError: a recording cannot be read, and there is no live camera. A stream is
+            not tried before the start.
         storage.errors.WrongEmbedder: the gallery's embeddings were made by another model.
     """
 
-    def __init__(self, gallery: Gallery, config: RunConfig, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self,
+        gallery: Gallery,
+        config: RunConfig,
+        hooks: Hooks | None = None,
+        status: RunStatus | None = None,
+    ) -> None:
         batch = config.batch.model_copy(update={"max_wait_s": min(config.batch.max_wait_s, _WRITE_WAIT_S)})
         self._config = config = config.model_copy(update={"batch": batch})
         self._gallery, self._hooks = gallery, hooks or Hooks()
         self._wake = threading.Event()
-        sources = open_cameras(config)
+        check_streams(config)
+        self._recordings = Recordings(config, self._hooks)
         self.embedder = SharedEmbedder(build_embedder(config.embedder))
         require_current(gallery, self.embedder.spec)
         if self.embedder.fallback:
             self._hooks.on_note(self.embedder.fallback)
         self._detector: Detector = plugins.build("detectors", config.detector)
-        recorded = [CameraStatus(c.name, c.uri, "ended") for c in _recordings(config)]
-        zones = {camera.name: Zones(camera.region, camera.masks) for camera in _recordings(config)}
-        self._recordings, _ = begin_sources(
-            gallery, sources, self._detector, config, _RecordingHooks(recorded, self._hooks), zones
-        )
-        for status in recorded:
-            if any(run.source.camera == status.name for run in self._recordings):
-                status.state = "waiting"
         self._live = [self._live_run(camera) for camera in config.cameras if is_stream(expand(camera.uri))]
-        by_name = {s.name: s for s in [*recorded, *(run.status for run in self._live)]}
-        self.status = RunStatus(time(), [by_name[camera.name] for camera in config.cameras])
+        by_name = self._recordings.statuses | {run.status.name: run.status for run in self._live}
+        self.status = status or RunStatus(time(), [])
+        self.status.cameras, self.status.beat = [by_name[camera.name] for camera in config.cameras], 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Go on until `stop` is set, or until every camera was a recording and is done.
@@ -128,12 +128,19 @@ class Run:
             writer = stack.enter_context(
                 Writer(self._gallery, self.embedder, self._config, recover=room.wait, patience_s=patience_s)
             )
-            for recording in self._recordings:
+            patiently(partial(self._recordings.begin, self._gallery, self._detector), room.wait)
+            for recording in self._recordings.runs:
                 writer.expect(recording.record.id)
                 stack.callback(recording.close)
             for run in self._live:
                 patiently(partial(run.begin, writer), room.wait)
-            with Supply(self._live, self._recordings, self._config.video.open_sources, self._wake) as supply:
+            with Supply(
+                self._live,
+                self._recordings.runs,
+                self._config.video.open_sources,
+                self._wake,
+                self._recordings.fail if self._live else None,
+            ) as supply:
                 self._loop(supply, writer, stop)
             for run in self._live:
                 run.end(writer)
@@ -147,7 +154,10 @@ class Run:
         while not stop.is_set() and not supply.exhausted:
             self.status.beat = monotonic()
             self.status.queued |= {"detect": supply.num_waiting, "write": len(writer)}
-            if self.status.paused or writer.is_behind:
+            paused = self.status.paused
+            for run in self._live:
+                run.camera.paused = paused
+            if paused or writer.is_behind:
                 stop.wait(_TURN_S)  # frames that come meanwhile are dropped, and counted as that
                 continue
             self._turn(supply, writer)
@@ -208,49 +218,3 @@ class Run:
             looked_at,
         )
         return LiveRun(self._gallery, reader, camera, config, shaped, gaps)
-
-
-def open_cameras(config: RunConfig) -> list[Source]:
-    """Open every recording of a run, and check the addresses of the streams; needs no gallery.
-
-    Raises:
-        pipeline.video.VideoSourceError: a recording cannot be read.
-        ValueError: a camera's address is of no kind that can be read, or asks for an environment variable
-            that is not there.
-    """
-    for camera in config.cameras:
-        if is_stream(expand(camera.uri)) and not is_live(expand(camera.uri)):
-            raise ValueError(
-                f"camera '{camera.name}': {redact(camera.uri)} is no stream that can be read; give rtsp://, "
-                "http(s):// or a webcam's number, or a file, folder or glob"
-            )
-    return [source for camera in _recordings(config) for source in _opened(camera, config)]
-
-
-def _opened(camera: CameraSettings, config: RunConfig) -> list[Source]:
-    if camera.hours:
-        raise ValueError(f"camera '{camera.name}' is a recording: `hours` are of live cameras")
-    start = camera.start.timestamp() if camera.start else None
-    fps = camera.analysis_fps or config.video.analysis_fps
-    video = config.video.model_copy(update={"analysis_fps": fps})
-    return open_sources([SourceSpec(camera.name, expand(camera.uri), start)], config.replace(video=video))
-
-
-def _recordings(config: RunConfig) -> list[CameraSettings]:
-    return [camera for camera in config.cameras if not is_stream(expand(camera.uri))]
-
-
-class _RecordingHooks(Hooks):
-    """What recordings tell, as numbers of their cameras."""
-
-    def __init__(self, statuses: Sequence[CameraStatus], hooks: Hooks) -> None:
-        self._statuses = {status.name: status for status in statuses}
-        self.on_note = hooks.on_note  # type: ignore[method-assign]
-        self._hooks = hooks
-
-    def on_source(self, progress: SourceProgress) -> None:
-        status = self._statuses[progress.camera]
-        status.state = "ended" if progress.finished else "streaming"
-        status.frames_analysed = status.frames_due = status.pictures_read = progress.frames
-        status.tracklets = progress.tracklets
-        self._hooks.on_source(progress)

@@ -69,27 +69,28 @@ class Gap:
         self, after_s: float, on_gap: Callable[[float, str], None], on_gap_end: Callable[[float], None]
     ) -> None:
         self._after_s, self._on_gap, self._on_gap_end = after_s, on_gap, on_gap_end
-        self._arrival = self._taken = 0.0
+        self._arrival = self._taken = self._since = 0.0
         self._open = False
 
     def begin(self, now: float, utc: float) -> None:
         """Pictures are expected from now on (monotonic seconds, and seconds UTC)."""
-        self._arrival, self._taken = now, utc
+        self._arrival, self._taken, self._since = now, utc, utc
 
-    def look(self, now: float, why: str) -> None:
-        """Is it a gap by now?"""
+    def look(self, now: float, why: str, last: float | None = None) -> None:
+        """Is it a gap by now? `last`: since when, seconds UTC, at the earliest the end of the gap before;
+        None: since the last picture."""
         if not self._open and now - self._arrival > self._after_s:
             self._open = True
-            self._on_gap(self._taken, why)
+            self._on_gap(self._taken if last is None else max(last, self._since), why)
 
     def picture(self, arrival: float, taken: float) -> None:
         """There is one: monotonic seconds of its arrival, seconds UTC of its capture."""
         self.look(arrival, "no pictures")
         self.end(taken)
-        self.begin(arrival, taken)
+        self._arrival, self._taken = arrival, taken
 
     def end(self, utc: float) -> None:
         """Pictures are back, or are no longer expected."""
         if self._open:
-            self._open = False
+            self._open, self._since = False, utc
             self._on_gap_end(utc)

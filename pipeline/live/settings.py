@@ -72,7 +72,9 @@ class LiveSettings(Settings):
     read_timeout_s: float = Field(10.0, gt=0, description="a stream that stalls for longer is opened anew")
     backoff_s: float = Field(0.5, gt=0, description="wait after the first failure; doubles each time")
     backoff_max_s: float = Field(30.0, gt=0, description="longest wait between two tries")
-    gap_s: float = Field(5.0, gt=0, description="a longer time without pictures is recorded as a gap")
+    gap_s: float = Field(
+        5.0, gt=0, description="a longer time without pictures, or paused, is recorded as a gap"
+    )
     idle_fps: float = Field(
         0.5, gt=0, description="frames a second of a scene where nothing moves and nobody is seen"
     )

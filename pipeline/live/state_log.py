@@ -100,8 +100,9 @@ class StateLog:
     def _change(self, camera: CameraStatus, seen: _Seen, now: float) -> None:
         if camera.state == "streaming":
             self._streaming(camera, seen, now)
-        elif camera.state in ("off", "ended"):
-            log_event(logging.INFO, f"camera {camera.state}", camera=camera.name, **_detail(camera))
+        elif camera.state in ("off", "ended", "failed"):
+            level = logging.WARNING if camera.state == "failed" else logging.INFO
+            log_event(level, f"camera {camera.state}", camera=camera.name, **_detail(camera))
             seen.steady_since = None
 
     def _streaming(self, camera: CameraStatus, seen: _Seen, now: float) -> None:

@@ -17,8 +17,6 @@ from pipeline.source_run import CameraRun, SourceRun
 from pipeline.types import Frame
 
 _JOIN_S = 1.0
-_Taken = tuple[CameraRun, Callable[[], Frame]]
-"""A camera and its frame, which is still to be converted."""
 
 
 class Supply:
@@ -32,6 +30,8 @@ class Supply:
         live: the live cameras; their readers are started and stopped here.
         recordings: opened one after another, at most `num_open` at a time.
         wake: set by the readers when a frame waits.
+        on_failed: told of a recording that cannot be read further, which is left out then; None: its error is
+            raised.
 
     Attributes:
         convert_s: seconds that the last batch took to become RGB.
@@ -43,8 +43,9 @@ class Supply:
         recordings: Sequence[SourceRun],
         num_open: int,
         wake: threading.Event,
+        on_failed: Callable[[SourceRun, Exception], None] | None = None,
     ) -> None:
-        self._live, self._wake = live, wake
+        self._live, self._wake, self._on_failed = live, wake, on_failed
         self._turn: deque[LiveRun | _Recording] = deque(live)
         self._waiting, self._num_open = deque(recordings), num_open
         self.convert_s = 0.0
@@ -96,9 +97,15 @@ class Supply:
             found = self._collect(size)
         taken, ended = found
         begin = perf_counter()
-        frames = list(self._converters.map(lambda step: step[1](), taken))
+        frames = list(self._converters.map(_converted, taken))
         self.convert_s = perf_counter() - begin
-        return [(run, frame) for (run, _), frame in zip(taken, frames, strict=True)], ended
+        steps: list[tuple[CameraRun, Frame]] = []
+        for (item, _), frame in zip(taken, frames, strict=True):
+            if isinstance(frame, Frame):
+                steps.append((item.run if isinstance(item, _Recording) else item, frame))
+            else:
+                self._fail(item, frame)
+        return steps, ended
 
     def _collect(self, size: int) -> tuple[list[_Taken], list[SourceRun]]:
         taken: list[_Taken] = []
@@ -116,7 +123,11 @@ class Supply:
 
     def _serve(self, item: LiveRun | _Recording, taken: list[_Taken], ended: list[SourceRun]) -> None:
         """Take a camera's frame, if it has one, and put the camera at the end of the queue."""
-        found = item.take()
+        try:
+            found = item.take()
+        except Exception as error:  # noqa: BLE001 - one recording must not end all cameras
+            self._fail(item, error)
+            return
         if found is None:
             return
         self._turn.remove(item)
@@ -127,7 +138,19 @@ class Supply:
             self._open_recordings()
             return
         self._turn.append(item)
-        taken.append((item.run if isinstance(item, _Recording) else item, found))
+        taken.append((item, found))
+
+    def _fail(self, item: LiveRun | _Recording, error: Exception) -> None:
+        """One frame less of a live camera; a recording would lack it for ever, so it ends here."""
+        if not isinstance(item, _Recording):
+            item.lost(error)
+        elif self._on_failed is None:
+            raise error
+        else:
+            self._turn.remove(item)
+            item.reader.close()
+            self._on_failed(item.run, error)
+            self._open_recordings()
 
     def _open_recordings(self) -> None:
         while self._waiting and sum(isinstance(item, _Recording) for item in self._turn) < self._num_open:
@@ -149,3 +172,14 @@ class _Recording:
     def _masked(self, frame: Frame) -> Frame:
         self.run.zones.black_out(frame.image)
         return frame
+
+
+_Taken = tuple[LiveRun | _Recording, Callable[[], Frame]]
+"""A camera and its frame, which is still to be converted."""
+
+
+def _converted(taken: _Taken) -> Frame | Exception:
+    try:
+        return taken[1]()
+    except Exception as error:  # noqa: BLE001 - one picture must not end all cameras
+        return error

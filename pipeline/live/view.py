@@ -20,8 +20,9 @@ _STATES = {
     "waiting": ("◌", "yellow"),
     "off": ("○", "dim"),
     "ended": ("✓", "dim"),
+    "failed": ("✗", "red"),
 }
-_UNEASY = ("waiting", "connecting")
+_UNEASY = ("waiting", "connecting", "failed")
 _DROP_ALARM = 0.01
 
 Cell = tuple[str, str]

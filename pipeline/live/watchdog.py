@@ -12,14 +12,15 @@ from pipeline.live.logs import Persistent
 from pipeline.live.status import RunStatus
 
 _EVERY_S = 5.0
+_POLL_S = 0.1
 
 
 class Watchdog:
     """Reports to the service manager that started this process, if one did, while its context is open.
 
-    READY is sent when the context is entered, so enter it when the run has begun its work. While the main
-    loop turns, WATCHDOG is sent three times in the time that the unit's WatchdogSec allows: a loop that
-    hangs is restarted by systemd. A run that is paused turns and is left alone.
+    READY is sent when the run has begun its work, or is paused before it can. While the main loop turns,
+    WATCHDOG is sent three times in the time that the unit's WatchdogSec allows: a loop that hangs is
+    restarted by systemd. A run that is paused turns and is left alone.
     """
 
     def __init__(self, status: RunStatus) -> None:
@@ -28,7 +29,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def __enter__(self) -> Watchdog:
-        if notify("READY=1"):
+        if os.environ.get("NOTIFY_SOCKET"):
             self._thread.start()
         return self
 
@@ -41,6 +42,10 @@ class Watchdog:
             notify("STOPPING=1")
 
     def _run(self) -> None:
+        while not (self._status.beat or self._status.paused):
+            if self._stop.wait(_POLL_S):
+                return
+        notify("READY=1")
         every = min(_EVERY_S, _watchdog_s() / 3)
         going_on = Persistent("the service manager cannot be told")
         while not self._stop.wait(every):

@@ -189,18 +189,22 @@ def writable(path: Path) -> bool:
     return os.access(path, os.W_OK)
 
 
-def open_sqlite(file: Path, place: str, *, read_only: bool, create: bool = False) -> Database:
+def open_sqlite(
+    file: Path, place: str, *, read_only: bool, create: bool = False, alone: bool = False
+) -> Database:
     """A gallery's SQLite database.
 
     Args:
         file: The database file; made only if `create` is set.
         place: What error messages call it.
         read_only: Refuse writes. Where `file` cannot be written, this must be set.
+        alone: See `Gallery.open`.
     """
     fixed = not (writable(file.parent) and (create or writable(file)))
 
     def connect() -> sqlite3.Connection:
         mode = _fixed_mode(file, place) if fixed else "mode=rwc" if create else "mode=rw"
+        mode += "&vfs=unix-excl" * alone
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?{mode}",
             uri=True,
@@ -208,8 +212,12 @@ def open_sqlite(file: Path, place: str, *, read_only: bool, create: bool = False
             isolation_level=None,  # transactions begin and end by our statements alone
             check_same_thread=False,
         )
-        for pragma in _pragmas(create=create, read_only=read_only):
-            connection.execute(pragma)
+        try:
+            for pragma in _pragmas(create=create, read_only=read_only):
+                connection.execute(pragma)
+        except BaseException:
+            connection.close()  # else its locks stay until somebody drops the error
+            raise
         return connection
 
     # On a medium that cannot be written each connection looks anew whether someone writes from elsewhere.

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from storage.database.schema import gaps, sources
 from storage.errors import GapNotFound
-from storage.records import Gap
+from storage.records import GalleryFilter, Gap
 
 
 def begin(connection: sa.Connection, source_id: int, start: float, reason: str) -> int:
@@ -27,22 +27,23 @@ def end(connection: sa.Connection, gap_id: int, time: float) -> None:
         raise GapNotFound(f"no gap has the id {gap_id} (any more): begin another")
 
 
-def of_time(
-    connection: sa.Connection, camera: str | None, start: float | None, end: float | None
-) -> list[Gap]:
-    """Gaps that overlap [start, end], by start; one that lasts has no end."""
+def passing(connection: sa.Connection, filter: GalleryFilter, limit: int | None) -> list[Gap]:
+    """Gaps by start, of too many the newest; see `Gallery.gaps`."""
     statement = (
         sa.select(gaps.c.id, gaps.c.source_id, sources.c.camera, gaps.c.start, gaps.c.end, gaps.c.reason)
         .select_from(gaps.join(sources))
-        .order_by(gaps.c.start, gaps.c.id)
+        .order_by(gaps.c.start.desc(), gaps.c.id.desc())
+        .limit(limit)
     )
-    if camera is not None:
-        statement = statement.where(sources.c.camera == camera)
-    if start is not None:
-        statement = statement.where(sa.or_(gaps.c.end.is_(None), gaps.c.end >= start))
-    if end is not None:
-        statement = statement.where(gaps.c.start <= end)
-    return [Gap(*row) for row in connection.execute(statement)]
+    if filter.cameras:
+        statement = statement.where(sources.c.camera.in_(sorted(filter.cameras)))
+    if filter.exclude_cameras:
+        statement = statement.where(sources.c.camera.not_in(sorted(filter.exclude_cameras)))
+    if filter.start is not None:
+        statement = statement.where(sa.or_(gaps.c.end.is_(None), gaps.c.end >= filter.start))
+    if filter.end is not None:
+        statement = statement.where(gaps.c.start <= filter.end)
+    return [Gap(*row) for row in connection.execute(statement)][::-1]
 
 
 def delete_of_source(connection: sa.Connection, source_id: int) -> None:

@@ -269,6 +269,29 @@ def test_a_camera_that_never_answers_is_a_gap_from_the_start_on() -> None:
             assert camera.status.state in ("waiting", "connecting")
 
 
+def test_a_pause_is_one_gap_since_the_last_frame_analysed_even_if_the_camera_is_away_meanwhile(
+    rtsp: RtspServer,
+) -> None:
+    with watching(rtsp.uri("h264")) as camera:
+        last = taken(camera, count=5)[-1].capture_time
+        camera.status.last_frame = last
+        eventually(lambda: camera.waiting_since() is not None)
+        camera.paused = "disk full"
+        eventually(lambda: camera.told)
+        assert camera.waiting_since() is None
+        rtsp.kill()
+        eventually(lambda: camera.status.failures)
+        time.sleep(1.2)
+        rtsp.start()
+        eventually(lambda: camera.status.connections == 2 and camera.status.state == "streaming")
+        time.sleep(0.3)
+        assert camera.told == [("gap", last, "paused: disk full")]
+        assert camera.waiting_since() is None
+        camera.paused = ""
+        (first,) = taken(camera, count=1)
+        assert camera.told[1:] == [("end", first.capture_time)]
+
+
 def test_a_stop_does_not_wait_for_the_next_try() -> None:
     live = LIVE.model_copy(update={"backoff_s": 60.0, "backoff_max_s": 60.0})
     with watching("rtsp://127.0.0.1:1/x", live=live) as camera:

@@ -158,6 +158,11 @@ def test_health_says_what_is_wrong(server: HealthServer, status: RunStatus) -> N
 
     status.beat = 0.0
     assert "starting" in json.loads(_ask(server, "/healthz")[1])["reason"]
+    status.paused = "disk full: 12 MB left"
+    assert json.loads(_ask(server, "/healthz")[1])["reason"] == "paused: disk full: 12 MB left"
+    status.cameras[1].state, status.cameras[1].detail = "failed", "yard.mp4 does not exist"
+    failed = json.loads(_ask(server, "/healthz")[1])["cameras"][1]
+    assert (failed["state"], failed["detail"]) == ("failed", "yard.mp4 does not exist")
 
 
 @pytest.mark.parametrize("path", ["/", "/..%2f..%2fetc/passwd", "/metrics/", "/healthz.json", "//healthz/x"])
@@ -287,7 +292,13 @@ def test_systemd_hears_ready_life_and_stop(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "300000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        status.beat = 0.0
         with Watchdog(status):
+            manager.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                manager.recv(999)
+            manager.settimeout(5)
+            status.beat = time.monotonic()
             assert manager.recv(999) == b"READY=1"
             assert manager.recv(999) == b"STATUS=1 of 2 cameras streaming\nWATCHDOG=1"
             status.paused = "disk full"

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,16 @@ from rtsp_server import Mount, RtspServer, free_port
 
 from pipeline import plugins
 from pipeline.crops import decode_jpeg
+from pipeline.embedding import build_embedder
 from pipeline.live.run import Run
 from pipeline.live.settings import load_run_config
+from pipeline.live.stream import Picture
+from pipeline.video import VideoFile, VideoSourceError
 from storage.errors import DatabaseUnavailable
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
 from tests.live.running import PAUSE, PROGRAM, WALK, Start, cameras, listed, until, walk, write_config
-from tests.storage.making import small_disk
+from tests.storage.making import random_vectors, small_disk, tracklet
 
 
 @contextmanager
@@ -128,7 +133,59 @@ def test_recordings_beside_live_cameras_lose_nothing_and_end(
     with Gallery.open(tmp_path / "g", create=True) as gallery:  # a second run has nothing left to do with it
         config.write_text(config.read_text())
         with running(gallery, config, monkeypatch) as again:
-            assert again.status.cameras[1].state == "ended"
+            until(lambda: again.status.cameras[1].state == "ended", 20, "nothing to be left of it")
+
+
+def test_a_recording_that_is_not_there_or_breaks_off_leaves_the_live_cameras(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(self: VideoFile, first_s: float) -> Iterator[Any]:
+        yield from islice(pictures(self, first_s), 10)
+        raise OSError("the disk of recordings is gone")
+
+    pictures = VideoFile._pictures
+    monkeypatch.setattr(VideoFile, "_pictures", breaks_off)
+    recording = walk(tmp_path / "broken.mp4", BLUE, RED)
+    told = [{"name": name, "uri": str(tmp_path / f"{name}.mp4")} for name in ("gone", "broken")]
+    config = write_config(tmp_path, [*told, *cameras(server, "red")])
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch) as run:
+        gone, broken, red = run.status.cameras
+        assert gone.state == "failed"
+        assert gone.detail == f"camera 'gone': {tmp_path / 'gone.mp4'} does not exist"
+        until(lambda: broken.state == "failed", 20, "the end of the broken one")
+        assert (broken.detail, broken.frames_analysed > 0) == ("the disk of recordings is gone", True)
+        seen = red.frames_analysed
+        until(lambda: red.frames_analysed > seen + 5, 20, "frames of the live camera")
+        until(
+            lambda: {v.camera for v in gallery.camera_views() if v.state == "failed"} == {"gone", "broken"},
+            5,
+            "views",
+        )
+    monkeypatch.undo()
+    config = write_config(tmp_path, [{"name": "broken", "uri": str(recording)}])
+    with Gallery.open(tmp_path / "g") as gallery, running(gallery, config, monkeypatch) as run:
+        until(lambda: run.status.cameras[0].state == "ended", 20, "the whole recording")
+    with pytest.raises(VideoSourceError, match="does not exist"):
+        Run(gallery, load_run_config(write_config(tmp_path, told)))
+
+
+def test_a_picture_that_cannot_be_converted_is_left_out_and_counted(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb, calls = Picture.rgb, []
+
+    def sometimes(self: Picture) -> Any:
+        calls.append(1)
+        if len(calls) % 10 == 0:
+            raise ValueError("no such pixel format")
+        return rgb(self)
+
+    monkeypatch.setattr(Picture, "rgb", sometimes)
+    config = write_config(tmp_path, cameras(server, "red", "green"))
+    with Gallery.open(tmp_path / "g", create=True) as gallery, running(gallery, config, monkeypatch) as run:
+        until(lambda: len(calls) > 40, 30, "pictures after it")
+        lost = sum(camera.failures["picture"] for camera in run.status.cameras)
+        assert lost in (len(calls) // 10, len(calls) // 10 - 1)
 
 
 def test_recordings_alone_end_the_run(tmp_path: Path, start: Start) -> None:
@@ -200,13 +257,19 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
             free[0] = 10_000_000
             until(lambda: "disk full" in run.status.paused, 20, "the pause")
             count, analysed = gallery.counts()["tracklets"], run.status.cameras[0].frames_analysed
-            time.sleep(1.5)
+            time.sleep(3)
             assert gallery.counts()["tracklets"] == count
             assert run.status.cameras[0].frames_analysed <= analysed + 8  # the batch in hand
             assert run.status.cameras[0].frames_dropped > 0
             free[0] = 10**12
             until(lambda: gallery.counts()["tracklets"] > count, 20, "a tracklet")
             assert run.status.paused == ""
+        (gap,) = gallery.gaps()
+        assert gap.reason.startswith("paused: disk full")
+        assert gap.end is not None
+        assert 3 < gap.end - gap.start < 20
+        for record in gallery.tracklets():
+            assert not any(gap.start < at < gap.end for at in gallery.trajectory(record.id).timestamps)
 
 
 def test_the_oldest_make_room_when_that_is_asked_for(
@@ -243,6 +306,46 @@ def test_a_disk_that_is_really_full_pauses_the_run(
         (disk / "others").unlink()
         count = gallery.counts()["tracklets"]
         until(lambda: gallery.counts()["tracklets"] > count and not run.status.paused, 30, "more of them")
+
+
+@pytest.mark.parametrize("when_full", ["pause", "delete_oldest"])
+def test_a_start_on_a_full_disk_waits_for_room_or_makes_it(
+    tmp_path: Path, server: RtspServer, start: Start, when_full: str
+) -> None:
+    retention = {"min_free_mb": 0 if when_full == "delete_oldest" else 1, "when_full": when_full}
+    config = write_config(tmp_path, cameras(server, "red"), retention=retention)
+    with small_disk("20m") as disk:
+        with Gallery.open(disk / "g", create=True) as gallery:
+            spec = build_embedder(load_run_config(config).embedder).spec
+            source = gallery.begin_source("red", "rtsp://red", "earlier", 1000.0, "s", live=True).id
+            vectors = random_vectors(600, dimension=spec.dimension)
+            gallery.add_tracklets(source, [tracklet(n, vector) for n, vector in enumerate(vectors)], spec)
+        with suppress(OSError), (disk / "others").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        address = f"127.0.0.1:{free_port()}"
+        process = start(config, disk / "g", address)
+
+        def health() -> str:
+            try:
+                with urllib.request.urlopen(f"http://{address}/healthz", timeout=5) as answer:
+                    return str(json.load(answer)["reason"])
+            except urllib.error.HTTPError as error:
+                return str(json.load(error)["reason"])
+            except OSError as error:
+                return f"not there yet: {error}"
+
+        if when_full == "pause":
+            until(lambda: health().startswith("paused: disk full"), 40, "the reason in /healthz")
+            (disk / "others").unlink()
+        until(lambda: health() == "", 40, "a run that is well")
+        with Gallery.open(disk / "g", read_only=True) as gallery:
+            assert (gallery.counts()["tracklets"] < 600) == (when_full == "delete_oldest")
+        process.send_signal(signal.SIGTERM)
+        _, logged = process.communicate(timeout=20)
+        assert when_full == "delete_oldest" or (process.returncode, "run paused" in logged) == (0, True), (
+            logged
+        )
 
 
 def test_what_is_deleted_while_in_view_stays_deleted(
@@ -322,6 +425,9 @@ def test_a_database_that_goes_away_pauses_the_run_until_it_is_back(
             until(lambda: gallery.counts()["tracklets"], 20, "a tracklet")
             away.set()
             until(lambda: run.status.paused == "the database cannot be reached", 20, "the pause")
+            for _ in range(60):
+                time.sleep(0.05)
+                assert run.status.paused, "the pause came and went while nothing could be written"
             count = gallery.counts()["tracklets"]
             away.clear()
             until(lambda: gallery.counts()["tracklets"] > count and not run.status.paused, 20, "more of them")

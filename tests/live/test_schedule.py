@@ -72,6 +72,21 @@ def test_a_gap_is_told_once_with_the_last_picture_and_ended_with_the_next() -> N
     assert told[2:] == [(1029.9, "no pictures"), (1035.9,)]
 
 
+def test_a_gap_since_another_moment_begins_after_the_gap_before() -> None:
+    told: list[object] = []
+    gap = Gap(5.0, lambda at, why: told.append((at, why)), told.append)
+    gap.begin(100.0, 1000.0)
+    gap.look(110.0, "paused", 998.0)
+    gap.look(120.0, "refused")
+    gap.picture(130.0, 1030.0)
+    gap.picture(134.0, 1034.0)
+    gap.look(140.0, "paused", 1029.0)
+    gap.picture(150.0, 1050.0)
+    gap.picture(154.0, 1054.0)
+    gap.look(160.0, "paused", 1053.0)
+    assert told == [(1000.0, "paused"), 1030.0, (1030.0, "paused"), 1050.0, (1053.0, "paused")]
+
+
 def test_what_is_not_expected_is_not_missing() -> None:
     told: list[object] = []
     gap = Gap(5.0, lambda at, why: told.append(at), told.append)

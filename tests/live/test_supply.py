@@ -105,6 +105,53 @@ def test_recordings_alone_lose_nothing_and_end(recordings: list[Recorded], num_o
     assert sorted(ends) == ["long", "short"]
 
 
+@dataclass(eq=False)
+class Spoilt(Still):
+    """A live camera of which no frame can be converted."""
+
+    errors: list[Exception] = field(default_factory=list)
+
+    def take(self):
+        def raises() -> Frame:
+            raise ValueError("no such pixel format")
+
+        return raises
+
+    def lost(self, error: Exception) -> None:
+        self.errors.append(error)
+
+
+def test_a_frame_that_cannot_be_converted_costs_the_others_nothing() -> None:
+    spoilt = Spoilt("spoilt")
+    with Supply([spoilt, Still("a")], [], 1, threading.Event()) as supply:
+        assert [names(supply, 2) for _ in range(3)] == [["a"]] * 3
+    assert [str(error) for error in spoilt.errors] == ["no such pixel format"] * 3
+
+
+@pytest.mark.parametrize("beside", ["live cameras", "nobody"])
+def test_a_recording_that_breaks_off_makes_room_for_the_next_one(
+    recordings: list[Recorded], monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    def breaks_off():
+        yield Frame("short", 0, 0.0, IMAGE)
+        raise OSError("gone")
+
+    monkeypatch.setattr(recordings[0].source, "frames", breaks_off)
+    failed: list[tuple[str, str]] = []
+    served: Counter[str] = Counter()
+    live = beside == "live cameras"
+    told = (lambda run, error: failed.append((run.source.camera, str(error)))) if live else None
+    with Supply([Still("a")] if live else [], recordings, 1, threading.Event(), told) as supply:
+        if not live:
+            with pytest.raises(OSError, match="gone"):
+                everything(supply, 4)
+            return
+        while served["long"] < 9:
+            served.update(names(supply, 8))
+    assert failed == [("short", "gone")]
+    assert served["short"] == 1
+
+
 def test_a_recording_takes_one_turn_beside_live_cameras(recordings: list[Recorded]) -> None:
     served: Counter[str] = Counter()
     with Supply([Still("a"), Still("b")], recordings[1:], 1, threading.Event()) as supply:

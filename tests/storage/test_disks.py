@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,21 @@ def test_the_log_of_a_full_disk_is_merged_later() -> None:
         (disk / "ballast").unlink()
         assert gallery._database.merge_log()
         assert (gallery.folder / "gallery.db-wal").stat().st_size == 0
+
+
+def test_a_gallery_on_a_disk_without_any_room_is_opened_alone_and_can_be_deleted_from() -> None:
+    with small_disk("4m") as disk:
+        with Gallery.open(disk / "gallery", create=True) as gallery:
+            ids = fill(gallery, 60)
+        with suppress(OSError), (disk / "others").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        with pytest.raises(GalleryFull):
+            Gallery.open(disk / "gallery")
+        with Gallery.open(disk / "gallery", alone=True) as gallery:
+            assert gallery.delete_tracklets(ids[:30]) == 30
+        with Gallery.open(disk / "gallery") as gallery:
+            assert [record.id for record in gallery.tracklets()] == ids[30:]
 
 
 def test_no_room_for_a_new_gallery() -> None:

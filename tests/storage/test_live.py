@@ -7,7 +7,7 @@ import pytest
 
 from storage.errors import GapNotFound, SourceNotFound
 from storage.gallery import Gallery
-from storage.records import Gap
+from storage.records import GalleryFilter, Gap
 from tests.storage.making import SPEC, fill, tracklet
 
 
@@ -53,10 +53,12 @@ def test_gaps(gallery: Gallery) -> None:
         Gap(late, door, "door", 300.0, None, "no answer"),
     ]
     assert gallery.gaps() == expected
-    assert gallery.gaps("door") == [expected[0], expected[2]]
-    assert gallery.gaps(start=150.0, end=200.0) == expected[:2]
-    assert gallery.gaps(start=10_000.0) == expected[2:]
-    assert gallery.gaps(end=99.0) == gallery.gaps("nowhere") == []
+    assert gallery.gaps(GalleryFilter(frozenset({"door"}))) == [expected[0], expected[2]]
+    assert gallery.gaps(GalleryFilter(exclude_cameras=frozenset({"door"}))) == expected[1:2]
+    assert gallery.gaps(GalleryFilter(start=150.0, end=200.0)) == expected[:2]
+    assert gallery.gaps(GalleryFilter(start=10_000.0)) == expected[2:]
+    assert gallery.gaps(GalleryFilter(end=99.0)) == gallery.gaps(GalleryFilter(frozenset({"no"}))) == []
+    assert gallery.gaps(limit=2) == expected[1:]
     gallery.restart_source(door)
     assert gallery.gaps() == expected[1:2]
     with pytest.raises(GapNotFound, match=f"the id {late}"):

@@ -182,7 +182,13 @@ def test_a_viewer_of_one_camera_sees_nothing_of_another(make_server: Callable[..
     assert {each["camera"] for each in seen} == {"here"}
     assert client.get("/api/v1/tracklets", params={"camera": "there"}).json()["tracklets"] == []
     assert [each["camera"] for each in client.get("/api/v1/cameras").json()] == ["here"]
-    assert set(client.get("/api/v1/timeline").json()["counts"]) == {"here"}
+    for source in server.gallery.sources():
+        server.gallery.begin_gap(source.id, source.start + 1, "no answer")
+    line = client.get("/api/v1/timeline").json()
+    assert set(line["counts"]) == {gap["camera"] for gap in line["gaps"]} == {"here"}
+    line = client.get("/api/v1/timeline", params={"camera": "there", "start": 1000, "end": 2000}).json()
+    assert line["counts"] == {}
+    assert line["gaps"] == []
     assert {each["camera"] for each in client.get("/api/v1/sources").json()["sources"]} == {"here"}
     source = next(each.id for each in server.gallery.sources() if each.camera == "there")
     for path in ("", "/thumbnail", "/crops/0", "/trajectory", "/video"):

@@ -137,6 +137,24 @@ def test_without_scripts_nothing_is_shown_that_does_nothing(window: Window) -> N
     context.close()
 
 
+def test_time_without_pictures_is_hatched_and_read_out(server: Server, window: Window) -> None:
+    gallery = server.gallery
+    gallery.end_gap(gallery.begin_gap(gallery.sources()[0].id, 1001.5, "disk full"), 1003.0)
+    window.go("/browse?start=1000&end=1010")
+    hatched = window.page.locator(".time-line [fill='url(#hatch)']")
+    assert hatched.count() == 1
+    words = str(hatched.get_attribute("aria-label"))
+    assert words.startswith("here, no pictures from ")
+    assert words.endswith(": disk full")
+    box = hatched.bounding_box()
+    assert box is not None
+    whole = window.page.locator(".time-line svg").bounding_box()
+    assert whole is not None
+    assert box["width"] == pytest.approx(0.15 * whole["width"], rel=0.05)
+    window.search_with(3)
+    assert window.page.locator(".time-line [fill='url(#hatch)']").count() == 1
+
+
 def test_a_form_names_its_fields_in_its_own_words(window: Window) -> None:
     page = window.page
     window.go("/search?tracklet=1")

@@ -58,6 +58,29 @@ def test_pages_of_tracklets_follow_each_other(server: Server) -> None:
     assert {name: sum(counts) for name, counts in line["counts"].items()} == {"here": 2, "there": 3}
 
 
+def test_time_lines_show_when_there_were_no_pictures(server: Server) -> None:
+    client, gallery = server.client("operator"), server.gallery
+    here, there = (source.id for source in gallery.sources())
+    late = gallery.begin_source("late", "rtsp://late", "f", 1001.0, "s", live=True).id
+    gallery.end_gap(gallery.begin_gap(here, 1001.5, "paused: disk full"), 1003.0)
+    gallery.begin_gap(late, 1002.0, "refused")
+    gallery.begin_gap(there, 5000.0, "refused")  # outside of all that is shown
+    shown = {"camera": "here", "start": 1001.5, "end": 1003.0, "reason": "paused: disk full"}
+    lasts = {"camera": "late", "start": 1002.0, "end": None, "reason": "refused"}
+    line = client.get("/api/v1/timeline", params={"num_bins": 10, "start": 1000, "end": 1010}).json()
+    assert line["gaps"] == [shown, lasts]
+    assert line["counts"]["late"] == [0] * 10
+    assert client.get("/api/v1/timeline", params={"start": 1004, "camera": "here"}).json()["gaps"] == []
+    asked = {"examples": [{"tracklet": by_colour(server)["there", "red"]}]}
+    found = client.post("/api/v1/searches", json=asked).json()
+    assert found["gaps"] == [shown]
+    gallery.end_gap(gallery.begin_gap(here, 1000.5, "many"), 1000.6)
+    for _ in range(500):
+        gallery.begin_gap(here, 1003.5, "many")
+    line = client.get("/api/v1/timeline", params={"camera": "here", "start": 1000, "end": 1010}).json()
+    assert [gap["start"] for gap in line["gaps"]] == [1003.5] * 500, "of too many the newest"
+
+
 @pytest.mark.parametrize("after", ["x", "W10", "WzEsIDIsIDNd", "bnVsbA"])
 def test_a_cursor_of_somebody_elses_making_is_refused(server: Server, after: str) -> None:
     answer = server.client("viewer").get("/api/v1/tracklets", params={"after": after})

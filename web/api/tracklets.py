@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 
 from pipeline.clips import clip_start_s, tracklet_moments
-from storage.records import TrackletRecord
+from storage.records import GalleryFilter, TrackletRecord
 from web.access import Caller, ServicesDep, ViewerDep, gallery_filter, visible_tracklet
 from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place, ranged
 from web.audit import note_once
@@ -18,6 +18,7 @@ from web.problems import Refused
 from web.resources import (
     CameraName,
     Filter,
+    GapView,
     Seconds,
     TimeLineView,
     TrackletDetail,
@@ -28,6 +29,7 @@ from web.resources import (
 from web.services import Services
 
 router = APIRouter(tags=["tracklets"])
+_MAX_GAPS = 500
 
 TrackletId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Cameras = Annotated[list[CameraName] | None, Query(alias="camera", description="only these")]
@@ -79,13 +81,18 @@ def time_line(
     min_quality: MinQuality = 0.0,
     num_bins: Annotated[int, Query(ge=1, le=1000)] = 120,
 ) -> TimeLineView:
-    """How many tracklets began in each span of time, by camera."""
+    """How many tracklets began in each span of time, by camera, and when there were no pictures."""
     inside = gallery_filter(caller, _filter(camera, exclude_camera, start, end, min_quality))
     if inside is None:
-        return TimeLineView(start=start or 0.0, bin_s=1.0, counts={})
+        return TimeLineView(start=start or 0.0, bin_s=1.0, counts={}, gaps=[])
     line = services.gallery.time_line(inside, start, end, num_bins)
     counts = {name: row.tolist() for name, row in line.counts.items()}
-    return TimeLineView(start=line.start, bin_s=line.bin_s, counts=counts)
+    num_bins = len(next(iter(counts.values()), range(num_bins)))
+    last = line.start + num_bins * line.bin_s
+    gaps = gaps_of(services, GalleryFilter(inside.cameras, inside.exclude_cameras, line.start, last))
+    for gap in gaps:  # a camera may have these alone
+        counts.setdefault(gap.camera, [0] * num_bins)
+    return TimeLineView(start=line.start, bin_s=line.bin_s, counts=counts, gaps=gaps)
 
 
 @router.get("/tracklets/{tracklet_id}")
@@ -171,6 +178,14 @@ def view(record: TrackletRecord) -> TrackletView:
         has_crops=record.has_crops,
         searchable=record.searchable,
     )
+
+
+def gaps_of(services: Services, inside: GalleryFilter) -> list[GapView]:
+    """The newest gaps in the cameras and the time of a filter, which is within what the caller may see."""
+    return [
+        GapView(camera=gap.camera, start=gap.start, end=gap.end, reason=gap.reason)
+        for gap in services.gallery.gaps(inside, _MAX_GAPS)
+    ]
 
 
 def _opened(services: Services, caller: Caller, record: TrackletRecord) -> None:

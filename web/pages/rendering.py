@@ -27,6 +27,7 @@ _STATE_ICONS = {
     "waiting": "wait",
     "off": "off",
     "ended": "end",
+    "failed": "warn",
     "recorded": "recorded",
 }
 

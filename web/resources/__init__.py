@@ -32,6 +32,7 @@ from web.resources.administration import (
 )
 from web.resources.browsing import (
     CameraView,
+    GapView,
     SourcePage,
     SourceView,
     TimeLineView,
@@ -104,6 +105,7 @@ __all__ = [
     "Example",
     "ExampleView",
     "Filter",
+    "GapView",
     "GenerationView",
     "Given",
     "Health",

@@ -11,7 +11,7 @@ class CameraView(BaseModel):
     """A camera, and what the last run or ingest said of it."""
 
     camera: str = Field(examples=["door"])
-    state: str = Field(description="streaming, connecting, waiting, off, ended, recorded, or unknown")
+    state: str = Field(description="streaming, connecting, waiting, off, ended, failed, recorded, or unknown")
     detail: str
     updated: float | None
     frame_time: float | None = Field(description="of the picture at /frame; null: there is none")
@@ -65,12 +65,22 @@ class TrajectoryView(BaseModel):
     height: int | None
 
 
+class GapView(BaseModel):
+    """A time of which there are no pictures of a camera, or none that were analysed."""
+
+    camera: str
+    start: float
+    end: float | None = Field(description="null: it lasts")
+    reason: str = Field(description="such as `paused: disk full ...`, or why the stream broke off")
+
+
 class TimeLineView(BaseModel):
-    """Tracklets per camera and span of time, by when they began."""
+    """Tracklets per camera and span of time, by when they began, and where there was nothing to see."""
 
     start: float
     bin_s: float
     counts: dict[str, list[int]]
+    gaps: list[GapView] = Field(description="by their start; of more than 500, the newest 500")
 
 
 class SourceView(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from web.resources.browsing import TrackletView
+from web.resources.browsing import GapView, TrackletView
 from web.resources.common import Box, CameraName, Cosine, Given, Id, Line, Seconds, Verdict
 
 
@@ -153,6 +153,9 @@ class SearchResults(SearchView):
     matches: list[MatchView]
     query_spans: list[tuple[str, float, float]] = Field(
         description="camera, start, end of the examples themselves"
+    )
+    gaps: list[GapView] = Field(
+        description="of the cameras and the time of these; by their start, of more than 500 the newest 500"
     )
 
 

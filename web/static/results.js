@@ -224,7 +224,7 @@ function showMarks(page) {
         scale,
       ),
     );
-  page.line(from - slack, to + slack, draw);
+  page.line(from - slack, to + slack, draw, page.search.gaps);
 }
 
 function openMark(event) {

@@ -24,7 +24,7 @@ function ticks(start, end, most) {
   return found;
 }
 
-/** A time line in `root`. The function it gives shows a span; `draw(scale, width)` gives [{name, height, marks}]. */
+/** A time line in `root`. The function it gives shows a span; `draw(scale, width)` gives [{name, height, marks}]; `gaps` as the API has them. */
 export function timeLine(root, words) {
   let [shown, drawn] = [null, 0];
   const render = () => {
@@ -36,15 +36,24 @@ export function timeLine(root, words) {
   };
   new ResizeObserver(() => shown && drawn !== root.clientWidth && render()).observe(root);
   root.addEventListener("keydown", (event) => moveInTimeLine(root, event));
-  return (start, end, draw) => {
-    shown = { start, end, draw };
+  return (start, end, draw, gaps) => {
+    shown = { start, end, draw, gaps };
     render();
   };
 }
 
-function picture(width, words, { start, end, draw }) {
+function picture(width, words, { start, end, draw, gaps }) {
   const scale = (at) => ((at - start) / (end - start || 1)) * (width - 2) + 1;
   const svg = shape("svg", { width, role: "group", "aria-label": words });
+  const hatch = { id: "hatch", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" };
+  svg.append(shape("pattern", hatch, shape("rect", { width: 2, height: 5, class: "hatch" })));
+  const gapShapes = (name, height) =>
+    gaps.filter((gap) => gap.camera === name).map((gap) => {
+      const [x, to] = [Math.max(gap.start, start), Math.min(gap.end ?? end, end)].map(scale);
+      const words = `${name}, no pictures from ${timeWords(gap.start)} to ${gap.end ? timeWords(gap.end) : "now"}: ${gap.reason}`;
+      const area = { x, width: Math.max(2, to - x), height, fill: "url(#hatch)", role: "img", "aria-label": words };
+      return shape("rect", area, shape("title", {}, words));
+    });
   let top = 0;
   for (const { name, height, marks } of draw(scale, width)) {
     const foot = top + 16 + height;
@@ -54,7 +63,7 @@ function picture(width, words, { start, end, draw }) {
         { "data-row": "" },
         shape("text", { x: 1, y: top + 12, class: "row-name" }, name),
         shape("line", { x1: 0, x2: width, y1: foot, y2: foot, class: "base" }),
-        shape("g", { transform: `translate(0 ${top + 16})` }, ...marks),
+        shape("g", { transform: `translate(0 ${top + 16})` }, ...gapShapes(name, height), ...marks),
       ),
     );
     top = foot + 8;
@@ -108,7 +117,7 @@ export function startBars() {
       marks: bars(name, rows[i], line.start, line.bin_s * merge, most, scale),
     }));
   };
-  timeLine(root, "Tracklets over time, by camera; arrow keys move between bars")(line.start, end, draw);
+  timeLine(root, "Tracklets over time, by camera; arrow keys move between bars")(line.start, end, draw, line.gaps);
 }
 
 function merged(counts, by) {
