@@ -184,7 +184,8 @@ class LiveCamera:
         status.width, status.height, status.codec = picture.width, picture.height, picture.codec
         self._index = self._index + 1 if self._index < MAX_INDEX else 0
         self._observe_wall()
-        taken = self.clock.capture_time(picture.pts_s, picture.arrival, picture.sender_time)
+        arrival = picture.arrival - picture.behind_s
+        taken = self.clock.capture_time(picture.pts_s, arrival, picture.sender_time)
         status.drift_ppm, status.clock_jumps = self.clock.drift_ppm, self.clock.jumps
         self._gap.picture(picture.arrival, taken)
         if self._due.due(taken):

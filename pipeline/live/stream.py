@@ -18,7 +18,6 @@ something that is no web server.
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 import sys
@@ -26,13 +25,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import av
 import numpy as np
 
+from pipeline.live.hls import Pace, find_live_edge, is_playlist
 from pipeline.live.redaction import reason, redact
 from pipeline.types import Image
 from pipeline.video import to_rgb
@@ -45,8 +46,9 @@ _PLANAR_LUMA = re.compile(r"^(yuvj?4\d\dp|nv12|nv21|nv16|gray)$")
 _REFERENCE_TIME = struct.Struct("<q")  # AVProducerReferenceTime: microseconds UTC, then flags
 _SENDER_TIMES_KEPT = 64
 _WEB = "http,https,tcp,tls,crypto,httpproxy"
-_LONGEST_HOLD_S = 10.0
-_WEB_FORMATS = "hls,mpjpeg,mjpeg,jpeg_pipe,mpegts,mov,flv,matroska,h264,hevc,aac"
+_LONGEST_PLAYLIST = 1 << 20
+_WEB_FORMATS = "data,hls,mpjpeg,mjpeg,jpeg_pipe,mpegts,mov,flv,matroska,h264,hevc,aac"
+_TEXT = "data"  # FFmpeg's name for bytes as they are
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (av.error.ConnectionRefusedError, "refused"),
     (av.error.HTTPUnauthorizedError, "unauthorised"),
@@ -104,6 +106,7 @@ class Picture:
     Attributes:
         pts_s: the stream's time stamp in seconds; None when the stream has none.
         arrival: monotonic seconds at which it began to come.
+        behind_s: how long before its arrival it was taken, as far as that is by design: in HLS.
         sender_time: capture time by the sender's clock, seconds UTC; None without RTCP sender reports.
         width, height: in pixels, upright.
         codec: such as "h264".
@@ -118,6 +121,7 @@ class Picture:
     codec: str
     corrupt: bool
     _frame: Any = field(repr=False)
+    behind_s: float = 0.0
 
     def luma(self) -> Image:
         """(H, W) uint8 brightness: a view of the decoder's own plane where there is one."""
@@ -163,16 +167,16 @@ def read_pictures(
     Raises:
         StreamError: it cannot be opened, gives no picture for `read_timeout_s`, or ends.
     """
-    with closing(_opened(spec)) as container:
+    container, pace = _opened(spec, stop)
+    with closing(container):
         decoder = _Decoder(container, spec, on_damage)
-        pace = _Pace() if container.format.name == "hls" else None
         last = time.monotonic()
         for packet in _packets(container, decoder.stream, spec, stop):
             if packet is None:
                 on_quiet()
             for picture in decoder.pictures(packet) if packet is not None else ():
                 if pace is not None:
-                    pace.hold(picture, stop)
+                    picture.arrival, picture.behind_s = pace.hold(picture.pts_s, picture.arrival, stop)
                 if stop.is_set():
                     return
                 yield picture
@@ -181,9 +185,46 @@ def read_pictures(
                 raise _error(spec, "timeout", f"no picture for {spec.read_timeout_s:g} s")
 
 
-def _opened(spec: StreamSpec) -> Any:
-    """The container, open; its errors must not be chained to ours, because they hold the address."""
-    name, form, options = _how(spec)
+def _opened(spec: StreamSpec, stop: threading.Event) -> tuple[Any, Pace | None]:
+    """The container, open, and what holds its pictures in HLS."""
+    if not is_playlist(spec.uri):
+        container = _container(spec)
+        if container.format.name != "hls":
+            return container, None
+        container.close()
+    edge = None
+    with suppress(ValueError):
+        edge = find_live_edge(spec.uri, partial(_text, spec), stop)
+    if edge is None:
+        raise _error(spec, "invalid data", "not an HLS playlist")
+    return _container(spec), Pace(edge)
+
+
+def _text(spec: StreamSpec, uri: str) -> str:
+    """What lies at a web address, fetched as FFmpeg fetches a stream."""
+    text, begin, failure = bytearray(), time.monotonic(), ("", "")
+    with closing(_container(replace(spec, uri=uri), _TEXT)) as container:
+        try:
+            for packet in container.demux():
+                text += bytes(packet)
+                if len(text) > _LONGEST_PLAYLIST:
+                    failure = ("invalid data", "a playlist that does not end")
+                elif time.monotonic() - begin > spec.open_timeout_s:
+                    failure = ("timeout", f"no playlist within {spec.open_timeout_s:g} s")
+                if failure[0]:
+                    break
+        except av.FFmpegError as error:
+            if not text:  # where the server told no length, FFmpeg takes the end for an error
+                failure = (_kind(error), reason(error))
+    if failure[0]:
+        raise _error(spec, *failure)
+    return text.decode(errors="replace")
+
+
+def _container(spec: StreamSpec, form: str | None = None) -> Any:
+    """An open container; its errors must not be chained to ours, because they hold the address."""
+    name, usual_form, options = _how(spec)
+    form = form or usual_form
     # A read that times out can be taken up again with RTSP only.
     read_s = min(_SLICE_S, spec.read_timeout_s) if form == "rtsp" else spec.read_timeout_s
     waits = (spec.open_timeout_s, read_s)
@@ -308,24 +349,6 @@ class _Decoder:
             corrupt=bool(frame.is_corrupt),
             _frame=frame,
         )
-
-
-class _Pace:
-    """HLS comes in segments of seconds: its pictures are held until their turn, as a player does."""
-
-    def __init__(self) -> None:
-        self._ahead: float | None = None
-
-    def hold(self, picture: Picture, stop: threading.Event) -> None:
-        """Wait for the picture's turn; it arrives then."""
-        if picture.pts_s is None:
-            return
-        late = math.inf if self._ahead is None else picture.arrival - picture.pts_s - self._ahead
-        if late > 0 or late < -_LONGEST_HOLD_S:  # the first one, a segment that came late, or a leap
-            self._ahead = picture.arrival - picture.pts_s
-        else:
-            stop.wait(-late)
-            picture.arrival = time.monotonic()
 
 
 def _kind(error: BaseException) -> str:
