@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 
 _EARLY = 0.25
@@ -62,15 +63,17 @@ class Backoff:
 class Gap:
     """Tells when pictures are missing and when they are back, once each.
 
-    Silence is measured by arrivals, so a stream that is always some seconds late has no gaps.
+    Silence is measured by arrivals, so a stream that is always some seconds late has no gaps. Another thread
+    may `look` when the one that reads hangs.
     """
 
     def __init__(
         self, after_s: float, on_gap: Callable[[float, str], None], on_gap_end: Callable[[float], None]
     ) -> None:
         self._after_s, self._on_gap, self._on_gap_end = after_s, on_gap, on_gap_end
-        self._arrival = self._taken = 0.0
+        self._arrival = self._taken = float("inf")  # nothing is expected yet
         self._open = False
+        self._lock = threading.RLock()
 
     def begin(self, now: float, utc: float) -> None:
         """Pictures are expected from now on (monotonic seconds, and seconds UTC)."""
@@ -78,18 +81,21 @@ class Gap:
 
     def look(self, now: float, why: str) -> None:
         """Is it a gap by now?"""
-        if not self._open and now - self._arrival > self._after_s:
-            self._open = True
-            self._on_gap(self._taken, why)
+        with self._lock:
+            if not self._open and now - self._arrival > self._after_s:
+                self._open = True
+                self._on_gap(self._taken, why)
 
     def picture(self, arrival: float, taken: float) -> None:
         """There is one: monotonic seconds of its arrival, seconds UTC of its capture."""
-        self.look(arrival, "no pictures")
-        self.end(taken)
-        self.begin(arrival, taken)
+        with self._lock:
+            self.look(arrival, "no pictures")
+            self.end(taken)
+            self.begin(arrival, taken)
 
     def end(self, utc: float) -> None:
         """Pictures are back, or are no longer expected."""
-        if self._open:
-            self._open = False
-            self._on_gap_end(utc)
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._on_gap_end(utc)

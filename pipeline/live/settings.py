@@ -40,6 +40,12 @@ class CameraSettings(Settings):
         [], description="when it is analysed, such as 'mon-fri 07:00-19:00'; none: always"
     )
 
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _number_of_a_webcam(cls, uri: object) -> object:
+        """YAML reads a bare 0 as a number."""
+        return str(uri) if type(uri) is int and uri >= 0 else uri
+
     @field_validator("name")
     @classmethod
     def _keepable(cls, name: str) -> str:

@@ -8,6 +8,8 @@ FFmpeg (through PyAV) reads and decodes. Choices that keep the delay small and l
 - `nobuffer` is not used: it throws away what was read while opening, and with it the first key frame.
 - One decoding thread, or threads within a picture: threads over pictures hold back one picture each.
 - UDP keeps FFmpeg's reorder queue (0.1 s at most, when a packet is missing), with a larger socket buffer.
+- A webcam is opened without blocking and asked again and again: FFmpeg cannot interrupt a read that blocks in
+  the driver.
 - FFmpeg's parser knows that an H.264 or H.265 picture is complete when the next one begins: pictures of RTSP
   come one frame interval late, whatever is set. Their `arrival` is when they began to come, as far as that
   can be known, so that capture times do not carry that interval.
@@ -32,6 +34,7 @@ from typing import Any, Literal
 
 import av
 import numpy as np
+from av.container import Flags
 
 from pipeline.live.hls import Pace, find_live_edge, is_playlist
 from pipeline.live.redaction import reason, redact
@@ -41,6 +44,7 @@ from pipeline.video import to_rgb
 _LIVE = re.compile(r"^(rtsps?|https?)://", re.IGNORECASE)
 _SLICE_S = 1.0  # RTSP goes on after a read that timed out, so we look up this often
 _FLUSHED_S = 0.9 * _SLICE_S
+_WEBCAM_POLL_S = 0.005
 _PARSED = frozenset({"h264", "hevc", "mpeg4"})
 _PLANAR_LUMA = re.compile(r"^(yuvj?4\d\dp|nv12|nv21|nv16|gray)$")
 _REFERENCE_TIME = struct.Struct("<q")  # AVProducerReferenceTime: microseconds UTC, then flags
@@ -151,15 +155,15 @@ def read_pictures(
 ) -> Generator[Picture, None, None]:
     """Connect and decode until told to stop.
 
-    Setting `stop` ends an RTSP stream within about a second, even when it stalls. While a stream opens, and
-    for HTTP and webcams, a stalled read ends with its time-out only: FFmpeg cannot take up such a read again.
+    Setting `stop` ends an RTSP stream within about a second, even when it stalls, and a webcam at once. While
+    a stream opens, and for HTTP, a stalled read ends with its time-out only: FFmpeg cannot take it up again.
     Name servers are asked by the system, with its own time-outs.
 
     Args:
         spec: what to read.
         stop: set it from another thread.
         on_damage: called for each packet that could not be decoded.
-        on_quiet: called about every second in which an RTSP stream sent nothing.
+        on_quiet: called at least every second in which an RTSP stream or a webcam sent nothing.
 
     Yields:
         Pictures in order. Their size may change.
@@ -244,7 +248,7 @@ def _how(spec: StreamSpec) -> tuple[str, str | None, dict[str, str]]:
     if spec.uri.isdigit():
         if not sys.platform.startswith("linux"):
             raise _error(spec, "open", "webcams are read on Linux only; give the stream of a camera server")
-        return f"/dev/video{int(spec.uri)}", "video4linux2", {}
+        return f"/dev/video{int(spec.uri)}", "video4linux2", {"fflags": f"+{Flags.non_block.value}"}
     if not is_live(spec.uri):
         raise _error(spec, "open", "not a stream; give rtsp://, http:// or a webcam's number")
     options = {"fpsprobesize": "0", "analyzeduration": "500000"}
@@ -263,7 +267,7 @@ def _how(spec: StreamSpec) -> tuple[str, str | None, dict[str, str]]:
 
 
 def _packets(container: Any, stream: Any, spec: StreamSpec, stop: threading.Event) -> Iterator[Any]:
-    """Packets as they come; None after each slice of time without one."""
+    """Packets as they come; None after each slice of time, or look at a webcam, without one."""
     resumable = container.format.name == "rtsp"
     failure = ("ended", "the server closed the stream")
     while not stop.is_set():
@@ -273,6 +277,9 @@ def _packets(container: Any, stream: Any, spec: StreamSpec, stop: threading.Even
         except av.error.ExitError:
             failure = ("timeout", f"no picture for {spec.read_timeout_s:g} s")
             quiet = resumable
+        except av.error.BlockingIOError:
+            quiet = True
+            stop.wait(_WEBCAM_POLL_S)
         except av.FFmpegError as error:
             failure = (_kind(error), reason(error))
         if stop.is_set():

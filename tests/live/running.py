@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import av
 import painted_detector
 import yaml
 from painted import Painted, paint, write_video
@@ -59,6 +61,26 @@ def until(true: Callable[[], Any], within_s: float, what: str) -> Any:
             return value
         time.sleep(0.05)
     raise AssertionError(f"not within {within_s} s: {what}")
+
+
+class Webcam:
+    """An open webcam as FFmpeg has it: so many pictures of a video, and from then on what `then` does."""
+
+    def __init__(self, video: Path, count: int, then: Callable[[], None]) -> None:
+        self._file, self._then, self._left = av.open(str(video)), then, count
+        self.streams = self._file.streams
+        self.format = SimpleNamespace(name="video4linux2,v4l2")
+        self._packets = self._file.demux(video=0)
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        while self._left:
+            self._left -= 1
+            time.sleep(1 / FPS)
+            yield next(self._packets)
+        self._then()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def listed(folder: Path) -> list[TrackletRecord]:

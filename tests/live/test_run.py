@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import av
 import painted_detector
 import pytest
 import yaml
@@ -28,7 +29,18 @@ from pipeline.live.settings import load_run_config
 from storage.errors import DatabaseUnavailable
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
-from tests.live.running import PAUSE, PROGRAM, WALK, Start, cameras, listed, until, walk, write_config
+from tests.live.running import (
+    PAUSE,
+    PROGRAM,
+    WALK,
+    Start,
+    Webcam,
+    cameras,
+    listed,
+    until,
+    walk,
+    write_config,
+)
 from tests.storage.making import small_disk
 
 
@@ -109,6 +121,30 @@ def test_a_broken_stream_comes_back_as_the_same_source_with_a_gap(
         assert all(c.connections == 2 for c in run.status.cameras)
     with Gallery.open(tmp_path / "g") as gallery:
         assert len(gallery.sources()) == 2
+
+
+def test_a_webcam_whose_driver_hangs_shows_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated: there is no device where tests run."""
+    goes_on = threading.Event()
+    webcam = Webcam(walk(tmp_path / "red.mp4", RED, BLUE), 20, lambda: goes_on.wait() and None)
+    monkeypatch.setattr(av, "open", lambda *_, **__: webcam)
+    config = write_config(tmp_path, [{"name": "desk", "uri": 0}])
+    try:
+        with (
+            Gallery.open(tmp_path / "g", create=True) as gallery,
+            running(gallery, config, monkeypatch) as run,
+        ):
+            status = run.status.cameras[0]
+            until(lambda: status.frames_analysed > 5, 20, "frames")
+            (gap,) = until(gallery.gaps, 20, "a gap")
+            assert (gap.reason, gap.end) == ("no pictures", None)
+            until(lambda: status.state == "waiting", 20, "that it is noticed")
+            assert "reading it hangs" in status.detail
+            assert status.failures == {"timeout": 1}
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 10, "the run ends all the same"
+    finally:
+        goes_on.set()
 
 
 def test_recordings_beside_live_cameras_lose_nothing_and_end(
