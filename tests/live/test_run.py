@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ import av
 import painted_detector
 import pytest
 import yaml
-from painted import BLUE, RED
+from http_cameras import live_hls, mjpeg_server
+from painted import BLUE, GREEN, RED, YELLOW
 from rtsp_server import Mount, RtspServer, free_port
 
 from pipeline import plugins
@@ -30,6 +32,7 @@ from storage.errors import DatabaseUnavailable
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
 from tests.live.running import (
+    FPS,
     PAUSE,
     PROGRAM,
     WALK,
@@ -39,6 +42,7 @@ from tests.live.running import (
     listed,
     until,
     walk,
+    walk_pictures,
     write_config,
 )
 from tests.storage.making import small_disk
@@ -165,6 +169,38 @@ def test_recordings_beside_live_cameras_lose_nothing_and_end(
         config.write_text(config.read_text())
         with running(gallery, config, monkeypatch) as again:
             assert again.status.cameras[1].state == "ended"
+
+
+def test_one_run_takes_every_kind_of_source(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg, which makes the HLS stream, is missing: apt-get install ffmpeg")
+    recording = walk(tmp_path / "recorded.mp4", BLUE, RED)
+    (segments := tmp_path / "segments").mkdir()
+    with (
+        mjpeg_server(walk_pictures(GREEN, YELLOW), FPS) as (address, _),
+        live_hls(recording, segments) as playlist,
+        Gallery.open(tmp_path / "g", create=True) as gallery,
+    ):
+        config = write_config(
+            tmp_path,
+            [
+                {"name": "rtsp, h264", "uri": server.uri("red")},
+                {"name": "rtsp, h265, udp", "uri": server.uri("again"), "transport": "udp"},
+                {"name": "mjpeg", "uri": f"http://{address}/video"},
+                {"name": "hls", "uri": playlist},
+                {"name": "recorded", "uri": str(recording)},
+            ],
+        )
+        with running(gallery, config, monkeypatch) as run:
+            names = [camera.name for camera in run.status.cameras]
+            until(
+                lambda: {r.camera for r in gallery.tracklets() if r.finished} == set(names), 60, "all of them"
+            )
+            codecs = [camera.codec for camera in run.status.cameras]
+            assert codecs[:4] == ["h264", "hevc", "mjpeg", "h264"]
+            assert not any(camera.failures for camera in run.status.cameras)
 
 
 def test_recordings_alone_end_the_run(tmp_path: Path, start: Start) -> None:
