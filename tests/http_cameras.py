@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -19,8 +20,12 @@ import numpy as np
 
 
 @contextmanager
-def _running(server: ThreadingHTTPServer) -> Iterator[str]:
+def _running(server: ThreadingHTTPServer, certificate: Path | None = None) -> Iterator[str]:
     server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"127.0.0.1:{server.server_address[1]}"
@@ -60,9 +65,12 @@ def redirect_server(target: str) -> Iterator[str]:
 
 @contextmanager
 def mjpeg_server(
-    pictures: Sequence[np.ndarray], fps: float, credentials: str = ""
+    pictures: Sequence[np.ndarray], fps: float, credentials: str = "", certificate: Path | None = None
 ) -> Iterator[tuple[str, threading.Event]]:
-    """A camera that sends JPEGs for ever; yields host and port, and an event that stalls it while set."""
+    """A camera that sends JPEGs for ever; yields host and port, and an event that stalls it while set.
+
+    With a certificate (a PEM file with its key) it speaks TLS.
+    """
     jpegs = [cv2.imencode(".jpg", cv2.cvtColor(p, cv2.COLOR_RGB2BGR))[1].tobytes() for p in pictures]
     wanted = "Basic " + base64.b64encode(credentials.encode()).decode()
     stalled = threading.Event()
@@ -93,7 +101,7 @@ def mjpeg_server(
         def log_message(self, *_: object) -> None:
             pass
 
-    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler), certificate) as address:
         yield address, stalled
 
 

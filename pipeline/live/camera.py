@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.live.clock import StreamClock, WallAnchor
+from pipeline.live.opening import StreamError, StreamSpec
 from pipeline.live.redaction import expand, redact
 from pipeline.live.schedule import Backoff, Gap, Schedule
 from pipeline.live.settings import CameraSettings, LiveSettings
 from pipeline.live.status import CameraStatus
-from pipeline.live.stream import Picture, StreamError, StreamSpec, read_pictures
+from pipeline.live.stream import Picture, read_pictures
 from pipeline.types import Frame, Image
 
 MAX_INDEX: Final = 2**31 - 1
@@ -96,6 +97,8 @@ class LiveCamera:
             live.open_timeout_s,
             live.read_timeout_s,
             live.threads_per_stream,
+            settings.tls_verify,
+            settings.ca_file,
         )
         self._live, self._wake, self._gate, self._open_now = live, wake, gate, open_now
         self.status = CameraStatus(settings.name, redact(settings.uri))

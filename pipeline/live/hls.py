@@ -23,6 +23,7 @@ _PATIENCE = 1.5  # target durations within which a live playlist has a new segme
 _EARLY_S, _LATE_S = 1.0, 3.0  # a sender's clock that is further off than this is not believed
 _LONGEST_HOLD_S = 10.0
 _JITTER_S = 0.1
+_SLOWEST = 5e-4  # of a sender's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Pace:
     def __init__(self, edge: LiveEdge) -> None:
         self._edge = edge
         self._ahead: float | None = None
-        self._behind_s = 0.0
+        self._behind_s = self._began = self._slipped_s = 0.0
 
     def hold(self, pts_s: float | None, arrival: float, stop: threading.Event) -> tuple[float, float]:
         """Wait for a picture's turn.
@@ -141,17 +142,25 @@ class Pace:
             Its arrival (monotonic seconds), which is now, and how many seconds before that it was taken.
         """
         if self._ahead is None:
-            self._behind_s = self._edge.behind_s(arrival)
+            self._behind_s, self._began = self._edge.behind_s(arrival), arrival
         if pts_s is None:
             return arrival, self._behind_s
         late = math.inf if self._ahead is None else arrival - pts_s - self._ahead
         if late > 0 or late < -_LONGEST_HOLD_S:  # the first one, a segment that came late, or a leap
             self._ahead = arrival - pts_s
-            # Less is jitter, or a sender's clock that runs slow.
-            self._behind_s += late if _JITTER_S < late <= _LONGEST_HOLD_S else 0.0
+            self._fall_behind(late, arrival)
             return arrival, self._behind_s
         stop.wait(-late)
         return time.monotonic(), self._behind_s
+
+    def _fall_behind(self, late: float, arrival: float) -> None:
+        """A stall makes all that follows late; jitter, and a sender's clock that runs slow, do not."""
+        if not 0 < late <= _LONGEST_HOLD_S:
+            return
+        if self._slipped_s + late <= _JITTER_S + _SLOWEST * (arrival - self._began):
+            self._slipped_s += late
+        else:
+            self._behind_s += late
 
 
 def _seconds_utc(text: str) -> float | None:

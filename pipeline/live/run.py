@@ -31,11 +31,11 @@ from pipeline.live.hours import Hours
 from pipeline.live.live_run import LiveRun
 from pipeline.live.logs import log_event
 from pipeline.live.motion import MotionGate
+from pipeline.live.opening import is_live
 from pipeline.live.redaction import expand, redact
 from pipeline.live.room import Room
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.status import CameraStatus, RunStatus
-from pipeline.live.stream import is_live
 from pipeline.live.supply import Supply
 from pipeline.source_run import CameraRun, Detector, detect
 from pipeline.types import CLIP_LENGTH, Detections, Frame
@@ -196,9 +196,8 @@ class Run:
             open_now=hours.open_at,
             rng=Random(),
         )
-        looked_at = camera.model_dump(
-            exclude={"uri"}, mode="json"
-        )  # no password goes anywhere, not even hashed
+        # No password goes anywhere, not even hashed, and what is seen does not depend on whom we trust.
+        looked_at = camera.model_dump(exclude={"uri", "tls_verify", "ca_file"}, mode="json")
         shaped = settings_hash(
             _PIPELINE_VERSION,
             self._detector.fingerprint,

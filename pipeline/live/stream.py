@@ -13,94 +13,34 @@ FFmpeg (through PyAV) reads and decodes. Choices that keep the delay small and l
 - FFmpeg's parser knows that an H.264 or H.265 picture is complete when the next one begins: pictures of RTSP
   come one frame interval late, whatever is set. Their `arrival` is when they began to come, as far as that
   can be known, so that capture times do not carry that interval.
-
-Only the protocols that a scheme needs are allowed: a playlist cannot make us read a local file or talk to
-something that is no web server.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Literal
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
 
 import av
 import numpy as np
-from av.container import Flags
 
-from pipeline.live.hls import Pace, find_live_edge, is_playlist
-from pipeline.live.redaction import reason, redact
+from pipeline.live.opening import SLICE_S, StreamSpec, kind_of, open_stream, stream_error
+from pipeline.live.redaction import reason
 from pipeline.types import Image
 from pipeline.video import to_rgb
 
-_LIVE = re.compile(r"^(rtsps?|https?)://", re.IGNORECASE)
-_SLICE_S = 1.0  # RTSP goes on after a read that timed out, so we look up this often
-_FLUSHED_S = 0.9 * _SLICE_S
+_FLUSHED_S = 0.9 * SLICE_S
 _WEBCAM_POLL_S = 0.005
 _PARSED = frozenset({"h264", "hevc", "mpeg4"})
 _PLANAR_LUMA = re.compile(r"^(yuvj?4\d\dp|nv12|nv21|nv16|gray)$")
 _REFERENCE_TIME = struct.Struct("<q")  # AVProducerReferenceTime: microseconds UTC, then flags
 _SENDER_TIMES_KEPT = 64
-_WEB = "http,https,tcp,tls,crypto,httpproxy"
-_LONGEST_PLAYLIST = 1 << 20
-_WEB_FORMATS = "data,hls,mpjpeg,mjpeg,jpeg_pipe,mpegts,mov,flv,matroska,h264,hevc,aac"
-_TEXT = "data"  # FFmpeg's name for bytes as they are
-_KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (av.error.ConnectionRefusedError, "refused"),
-    (av.error.HTTPUnauthorizedError, "unauthorised"),
-    (av.error.HTTPForbiddenError, "unauthorised"),
-    (av.error.PermissionError, "unauthorised"),
-    (av.error.HTTPNotFoundError, "not found"),
-    (av.error.FileNotFoundError, "not found"),
-    (av.error.ExitError, "timeout"),
-    (av.error.TimeoutError, "timeout"),
-    (av.error.EOFError, "ended"),
-    (av.error.ConnectionResetError, "ended"),
-    (av.error.BrokenPipeError, "ended"),
-    (av.error.InvalidDataError, "invalid data"),
-    (av.error.DemuxerNotFoundError, "invalid data"),
-    (av.error.DecoderNotFoundError, "no decoder"),
-)
-
-
-class StreamError(OSError):
-    """A stream cannot be opened or has broken; the message has no credentials.
-
-    Attributes:
-        kind: "open", "refused", "timeout", "not found", "unauthorised", "invalid data", "no video",
-            "no decoder" or "ended".
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSpec:
-    """Where a stream is and how long to wait for it.
-
-    Attributes:
-        uri: with credentials and without placeholders: rtsp(s)://, http(s)://, or a webcam's number.
-        transport: of RTSP.
-        open_timeout_s: for connecting, and once more for the first packets.
-        read_timeout_s: without a picture.
-        threads: that decode; 0: FFmpeg decides.
-    """
-
-    uri: str = field(repr=False)
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: float = 10.0
-    read_timeout_s: float = 10.0
-    threads: int = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -142,11 +82,6 @@ class Picture:
         return to_rgb(self._frame)
 
 
-def is_live(uri: str) -> bool:
-    """Whether this is a stream or a webcam, and not a file, a folder or a glob."""
-    return uri.isdigit() or _LIVE.match(uri) is not None
-
-
 def read_pictures(
     spec: StreamSpec,
     stop: threading.Event,
@@ -171,7 +106,7 @@ def read_pictures(
     Raises:
         StreamError: it cannot be opened, gives no picture for `read_timeout_s`, or ends.
     """
-    container, pace = _opened(spec, stop)
+    container, pace = open_stream(spec, stop)
     with closing(container):
         decoder = _Decoder(container, spec, on_damage)
         last = time.monotonic()
@@ -186,84 +121,7 @@ def read_pictures(
                 yield picture
                 last = time.monotonic()
             if time.monotonic() - last > spec.read_timeout_s:
-                raise _error(spec, "timeout", f"no picture for {spec.read_timeout_s:g} s")
-
-
-def _opened(spec: StreamSpec, stop: threading.Event) -> tuple[Any, Pace | None]:
-    """The container, open, and what holds its pictures in HLS."""
-    if not is_playlist(spec.uri):
-        container = _container(spec)
-        if container.format.name != "hls":
-            return container, None
-        container.close()
-    edge = None
-    with suppress(ValueError):
-        edge = find_live_edge(spec.uri, partial(_text, spec), stop)
-    if edge is None:
-        raise _error(spec, "invalid data", "not an HLS playlist")
-    return _container(spec), Pace(edge)
-
-
-def _text(spec: StreamSpec, uri: str) -> str:
-    """What lies at a web address, fetched as FFmpeg fetches a stream."""
-    text, begin, failure = bytearray(), time.monotonic(), ("", "")
-    with closing(_container(replace(spec, uri=uri), _TEXT)) as container:
-        try:
-            for packet in container.demux():
-                text += bytes(packet)
-                if len(text) > _LONGEST_PLAYLIST:
-                    failure = ("invalid data", "a playlist that does not end")
-                elif time.monotonic() - begin > spec.open_timeout_s:
-                    failure = ("timeout", f"no playlist within {spec.open_timeout_s:g} s")
-                if failure[0]:
-                    break
-        except av.FFmpegError as error:
-            if not text:  # where the server told no length, FFmpeg takes the end for an error
-                failure = (_kind(error), reason(error))
-    if failure[0]:
-        raise _error(spec, *failure)
-    return text.decode(errors="replace")
-
-
-def _container(spec: StreamSpec, form: str | None = None) -> Any:
-    """An open container; its errors must not be chained to ours, because they hold the address."""
-    name, usual_form, options = _how(spec)
-    form = form or usual_form
-    # A read that times out can be taken up again with RTSP only.
-    read_s = min(_SLICE_S, spec.read_timeout_s) if form == "rtsp" else spec.read_timeout_s
-    waits = (spec.open_timeout_s, read_s)
-    begin = time.monotonic()
-    try:
-        return av.open(name, format=form, options=options, timeout=waits, metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        kind, why = _kind(error), reason(error)
-    # FFmpeg tells of an interrupted handshake in other words.
-    if kind == "timeout" or time.monotonic() - begin >= spec.open_timeout_s:
-        kind, why = "timeout", f"no answer within {spec.open_timeout_s:g} s"
-    raise _error(spec, kind, why)
-
-
-def _how(spec: StreamSpec) -> tuple[str, str | None, dict[str, str]]:
-    """What FFmpeg is to open, as which format, with which options."""
-    if spec.uri.isdigit():
-        if not sys.platform.startswith("linux"):
-            raise _error(spec, "open", "webcams are read on Linux only; give the stream of a camera server")
-        return f"/dev/video{int(spec.uri)}", "video4linux2", {"fflags": f"+{Flags.non_block.value}"}
-    if not is_live(spec.uri):
-        raise _error(spec, "open", "not a stream; give rtsp://, http:// or a webcam's number")
-    options = {"fpsprobesize": "0", "analyzeduration": "500000"}
-    if spec.uri.lower().startswith("http"):
-        web = {"protocol_whitelist": _WEB, "format_whitelist": _WEB_FORMATS}
-        return spec.uri, None, options | web
-    rtsp = {
-        "protocol_whitelist": "rtsp,rtsps,rtp,tcp,udp,tls",
-        "rtsp_transport": spec.transport,
-        "allowed_media_types": "video",
-        "probesize": "32",
-        "analyzeduration": "0",
-        "buffer_size": str(1 << 21),
-    }
-    return spec.uri, "rtsp", options | rtsp
+                raise stream_error(spec, "timeout", f"no picture for {spec.read_timeout_s:g} s")
 
 
 def _packets(container: Any, stream: Any, spec: StreamSpec, stop: threading.Event) -> Iterator[Any]:
@@ -281,11 +139,11 @@ def _packets(container: Any, stream: Any, spec: StreamSpec, stop: threading.Even
             quiet = True
             stop.wait(_WEBCAM_POLL_S)
         except av.FFmpegError as error:
-            failure = (_kind(error), reason(error))
+            failure = (kind_of(error), reason(error))
         if stop.is_set():
             return
         if not quiet:
-            raise _error(spec, *failure)
+            raise stream_error(spec, *failure)
         yield None
 
 
@@ -295,7 +153,7 @@ class _Decoder:
     def __init__(self, container: Any, spec: StreamSpec, on_damage: Callable[[], None]) -> None:
         self.stream = container.streams.best("video")
         if self.stream is None:
-            raise _error(spec, "no video", "there is no video in it")
+            raise stream_error(spec, "no video", "there is no video in it")
         for other in container.streams:
             if other.index != self.stream.index:
                 other.discard = "all"  # the other qualities of a playlist are not fetched
@@ -356,11 +214,3 @@ class _Decoder:
             corrupt=bool(frame.is_corrupt),
             _frame=frame,
         )
-
-
-def _kind(error: BaseException) -> str:
-    return next((kind for types, kind in _KINDS if isinstance(error, types)), "open")
-
-
-def _error(spec: StreamSpec, kind: str, why: str) -> StreamError:
-    return StreamError(kind, f"{redact(spec.uri)}: {why}")

@@ -21,7 +21,8 @@ from http_cameras import folder_server, live_hls, mjpeg_server, redirect_server,
 from painted import BLUE, RED, Painted, number_in, numbered, paint
 from rtsp_server import Mount, RtspServer, free_port
 
-from pipeline.live.stream import Picture, StreamError, StreamSpec, is_live, read_pictures
+from pipeline.live.opening import StreamError, StreamSpec, is_live
+from pipeline.live.stream import Picture, read_pictures
 from tests.live.running import Webcam
 
 SECRET = "s3cr3t"
@@ -365,7 +366,8 @@ def test_a_thread_that_hangs_in_a_read_does_not_hold_the_process() -> None:
     """FFmpeg cannot be interrupted in a read; such a thread is left behind."""
     program = """
 import sys, threading, time
-from pipeline.live.stream import StreamSpec, read_pictures
+from pipeline.live.opening import StreamSpec
+from pipeline.live.stream import read_pictures
 pictures = read_pictures(StreamSpec(sys.argv[1]), threading.Event())
 threading.Thread(target=list, args=(pictures,), daemon=True).start()
 time.sleep(1)
