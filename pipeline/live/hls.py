@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 FIRST_OF_LAST = 3  # FFmpeg begins with the third segment from the end (its `live_start_index`)
 _TAG = re.compile(r"^#(EXT[A-Z0-9-]*):?(.*)$")
 _POLL_S = (0.1, 0.5)
-_PATIENCE = 1.5  # target durations within which a live playlist has a new segment
+_PATIENCE = 3  # times the longest segment without a new one
 _EARLY_S, _LATE_S = 1.0, 3.0  # a sender's clock that is further off than this is not believed
 _LONGEST_HOLD_S = 10.0
 _JITTER_S = 0.1
@@ -103,7 +103,7 @@ def is_playlist(uri: str) -> bool:
 
 
 def find_live_edge(uri: str, fetch: Callable[[str], str], stop: threading.Event) -> LiveEdge:
-    """Wait until a live playlist has a new segment, at most somewhat longer than a segment lasts.
+    """Wait until a live playlist has a new segment.
 
     Args:
         uri: of the playlist, or of one that lists others.
@@ -112,19 +112,19 @@ def find_live_edge(uri: str, fetch: Callable[[str], str], stop: threading.Event)
 
     Raises:
         ValueError: it is no playlist.
+        TimeoutError: it is not live any more, although it does not say so: what it has may be of any time.
     """
-    first = playlist = Playlist.parse(fetch(uri))
+    first = Playlist.parse(fetch(uri))
     if first.variant:
         uri = urljoin(uri, first.variant)
-        first = playlist = Playlist.parse(fetch(uri))
-    read_at = time.monotonic()
-    until = read_at + _PATIENCE * first.target_s
-    pause_s = min(max(first.target_s / 10, _POLL_S[0]), _POLL_S[1])
-    while playlist.live and playlist.end == first.end and time.monotonic() < until:
-        if stop.wait(pause_s):
-            break
+        first = Playlist.parse(fetch(uri))
+    target_s, begin, playlist = max(first.target_s, 1.0), time.monotonic(), first
+    while playlist.live and playlist.end == first.end and not stop.is_set():
+        if time.monotonic() - begin > _PATIENCE * target_s:
+            raise TimeoutError(f"no new segment for {_PATIENCE * target_s:g} s")
+        stop.wait(min(max(target_s / 10, _POLL_S[0]), _POLL_S[1]))
         playlist = Playlist.parse(fetch(uri))
-    return LiveEdge(playlist, time.monotonic() if playlist.end != first.end else read_at)
+    return LiveEdge(playlist, time.monotonic())
 
 
 class Pace:

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -105,12 +105,14 @@ def open_stream(spec: StreamSpec, stop: threading.Event) -> tuple[Any, Pace | No
         if container.format.name != "hls":
             return container, None
         container.close()
-    edge = None
-    with suppress(ValueError):
+    try:
         edge = find_live_edge(spec.uri, partial(_text, spec), stop)
-    if edge is None:
-        raise stream_error(spec, "invalid data", "not an HLS playlist")
-    return _container(spec), Pace(edge)
+        return _container(spec), Pace(edge)
+    except ValueError:
+        failure = ("invalid data", "not an HLS playlist")
+    except TimeoutError as error:
+        failure = ("timeout", str(error))
+    raise stream_error(spec, *failure)
 
 
 def _text(spec: StreamSpec, uri: str) -> str:

@@ -70,11 +70,17 @@ def test_the_live_edge_is_found_when_a_segment_appears() -> None:
 
 
 @pytest.mark.parametrize("end", [True, False])
-def test_a_playlist_that_does_not_change_is_not_waited_for_long(end: bool) -> None:
+def test_a_recording_and_a_stop_are_not_waited_for(end: bool) -> None:
     stop, begin = threading.Event(), time.monotonic()
     threading.Timer(0.3, stop.set).start()
     assert find_live_edge("http://h/x", lambda _: m3u8(0, 4, end=end), stop).playlist.end == 1
     assert time.monotonic() - begin < (0.2 if end else 1)
+
+
+def test_what_a_dead_server_left_is_not_taken_for_live() -> None:
+    left = m3u8(0, 1, 1, 1, 1).replace("TARGETDURATION:4", "TARGETDURATION:1")
+    with pytest.raises(TimeoutError, match="no new segment for 3 s"):
+        find_live_edge("http://h/x", lambda _: left, threading.Event())
 
 
 def test_a_segment_that_comes_late_is_further_behind_and_jitter_is_not() -> None:
