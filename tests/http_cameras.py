@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +20,12 @@ import numpy as np
 
 
 @contextmanager
-def _running(server: ThreadingHTTPServer) -> Iterator[str]:
+def _running(server: ThreadingHTTPServer, certificate: Path | None = None) -> Iterator[str]:
     server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"127.0.0.1:{server.server_address[1]}"
@@ -58,9 +65,12 @@ def redirect_server(target: str) -> Iterator[str]:
 
 @contextmanager
 def mjpeg_server(
-    pictures: Sequence[np.ndarray], fps: float, credentials: str = ""
+    pictures: Sequence[np.ndarray], fps: float, credentials: str = "", certificate: Path | None = None
 ) -> Iterator[tuple[str, threading.Event]]:
-    """A camera that sends JPEGs for ever; yields host and port, and an event that stalls it while set."""
+    """A camera that sends JPEGs for ever; yields host and port, and an event that stalls it while set.
+
+    With a certificate (a PEM file with its key) it speaks TLS.
+    """
     jpegs = [cv2.imencode(".jpg", cv2.cvtColor(p, cv2.COLOR_RGB2BGR))[1].tobytes() for p in pictures]
     wanted = "Basic " + base64.b64encode(credentials.encode()).decode()
     stalled = threading.Event()
@@ -91,7 +101,7 @@ def mjpeg_server(
         def log_message(self, *_: object) -> None:
             pass
 
-    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler), certificate) as address:
         yield address, stalled
 
 
@@ -112,6 +122,44 @@ def live_hls(video: Path, folder: Path) -> Iterator[str]:
             yield f"http://{address}/live.m3u8"
         finally:
             process.kill()
+
+
+@contextmanager
+def timed_hls(
+    video: Path, folder: Path, began: float, segment_s: int, dates: bool, clock_ahead_s: float = 0.0
+) -> Iterator[str]:
+    """Serves a video as if it had been taken live from `began` on (seconds UTC), in segments cut beforehand.
+
+    With `dates` the playlist says when each segment was taken, by a clock that may be ahead.
+    """
+    command = ["ffmpeg", "-loglevel", "error", "-nostdin", "-i", str(video), "-c", "copy", "-f", "hls"]
+    command += ["-hls_time", str(segment_s), "-hls_list_size", "0", "all.m3u8"]
+    subprocess.run(command, cwd=folder, check=True)
+
+    def playlist() -> str:
+        end = int((time.time() - began) / segment_s)
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{segment_s}"]
+        lines.append(f"#EXT-X-MEDIA-SEQUENCE:{max(end - 5, 0)}")
+        for number in range(max(end - 5, 0), end):
+            taken = datetime.fromtimestamp(began + number * segment_s + clock_ahead_s, UTC)
+            lines += [f"#EXT-X-PROGRAM-DATE-TIME:{taken.isoformat()}"] * dates
+            lines += [f"#EXTINF:{segment_s:.3f},", f"all{number}.ts"]
+        return "\n".join(lines) + "\n"
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith("/live.m3u8"):
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+            self.end_headers()
+            return self.wfile.write(playlist().encode()) and None
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))) as address:
+        yield f"http://{address}/live.m3u8"
 
 
 @contextmanager

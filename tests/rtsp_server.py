@@ -97,12 +97,18 @@ class RtspServer:
     """
 
     def __init__(
-        self, mounts: Sequence[Mount], user: str = "", password: str = "", auth: str = "digest"
+        self,
+        mounts: Sequence[Mount],
+        user: str = "",
+        password: str = "",
+        auth: str = "digest",
+        certificate: Path | None = None,
     ) -> None:
+        """With a certificate (a PEM file with its key) it speaks TLS."""
         self.port = free_port()
         self._options = {
             "port": self.port, "mounts": [asdict(m) for m in mounts],
-            "user": user, "password": password, "auth": auth,
+            "user": user, "password": password, "auth": auth, "certificate": certificate and str(certificate),
         }  # fmt: skip
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
@@ -118,7 +124,8 @@ class RtspServer:
 
     def uri(self, mount: str, credentials: str = "") -> str:
         """Where a mount is, with `user:password` when given."""
-        return f"rtsp://{credentials + '@' if credentials else ''}127.0.0.1:{self.port}/{mount}"
+        scheme = "rtsps" if self._options["certificate"] else "rtsp"
+        return f"{scheme}://{credentials + '@' if credentials else ''}127.0.0.1:{self.port}/{mount}"
 
     def start(self) -> None:
         """Start listening; returns when clients may connect."""

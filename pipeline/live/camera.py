@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.live.clock import StreamClock, WallAnchor
+from pipeline.live.opening import StreamError, StreamSpec
 from pipeline.live.redaction import expand, redact
 from pipeline.live.schedule import Backoff, Gap, Schedule
 from pipeline.live.settings import CameraSettings, LiveSettings
 from pipeline.live.status import CameraStatus
-from pipeline.live.stream import Picture, StreamError, StreamSpec, read_pictures
+from pipeline.live.stream import Picture, read_pictures
 from pipeline.types import Frame, Image
 
 MAX_INDEX: Final = 2**31 - 1
@@ -24,6 +25,7 @@ MAX_INDEX: Final = 2**31 - 1
 _STABLE_S = 10.0  # a connection that gave pictures for so long was a good one
 _HOURS_EVERY_S = 1.0
 _READ_TOGETHER_S = 0.005
+_HANGS_AFTER_S = 2.0  # the reading thread itself has told by then, unless it hangs
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,6 +99,8 @@ class LiveCamera:
             live.open_timeout_s,
             live.read_timeout_s,
             live.threads_per_stream,
+            settings.tls_verify,
+            settings.ca_file,
         )
         self._live, self._wake, self._gate, self._open_now = live, wake, gate, open_now
         self.status = CameraStatus(settings.name, redact(settings.uri))
@@ -108,7 +112,7 @@ class LiveCamera:
         self._due = Schedule(settings.analysis_fps or analysis_fps)
         self._idle_due = Schedule(live.idle_fps)
         self._backoff = Backoff(live.backoff_s, live.backoff_max_s, rng or random.Random())
-        self._index = -1
+        self._index, self._seen = -1, float("-inf")
         self._slot: Waiting | None = None
         self._lock = threading.Lock()
         self._stop, self._leave = threading.Event(), threading.Event()
@@ -129,6 +133,15 @@ class LiveCamera:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def look(self) -> None:
+        """Notice what a reading thread that hangs cannot tell; another one calls it about once a second."""
+        status, silent_s = self.status, time.monotonic() - self._seen
+        if status.state in ("connecting", "streaming"):
+            self._gap.look(time.monotonic(), status.detail or "no pictures")
+        if status.state == "streaming" and silent_s > self._live.read_timeout_s + _HANGS_AFTER_S:
+            status.state, status.detail = "waiting", f"no picture for {silent_s:.0f} s: reading it hangs"
+            status.failures["timeout"] += 1
 
     def take(self) -> Waiting | None:
         """The newest picture that is due, which is handed out once; None when there is none."""
@@ -179,16 +192,18 @@ class LiveCamera:
     def _opened(self) -> None:
         self.clock.connected()
         self.status.connections += 1
-        self.status.state, self.status.detail = "streaming", ""
 
     def _receive(self, picture: Picture) -> None:
-        status = self.status
+        status, self._seen = self.status, time.monotonic()
+        if status.state != "streaming":
+            status.state, status.detail = "streaming", ""
         status.pictures_read += 1
         status.damaged += picture.corrupt
         status.width, status.height, status.codec = picture.width, picture.height, picture.codec
         self._index = self._index + 1 if self._index < MAX_INDEX else 0
         self._observe_wall()
-        taken = self.clock.capture_time(picture.pts_s, picture.arrival, picture.sender_time)
+        arrival = picture.arrival - picture.behind_s
+        taken = self.clock.capture_time(picture.pts_s, arrival, picture.sender_time)
         status.drift_ppm, status.clock_jumps = self.clock.drift_ppm, self.clock.jumps
         if self.paused:
             self._look_for_gap("no pictures")

@@ -133,6 +133,7 @@ class LiveRun:
 
     def look_after(self, writer: Writer) -> None:
         """Between frames: gaps are written down, and tracks end when pictures stay away."""
+        self.camera.look()
         if monotonic() - self._seen > _SILENCE_S and len(self._builder):
             self._finish(writer)
         assert self.record is not None

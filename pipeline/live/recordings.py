@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from pipeline.hooks import Hooks, SourceProgress
 from pipeline.ingest import begin_sources, open_sources
+from pipeline.live.opening import is_live
 from pipeline.live.redaction import expand, redact
 from pipeline.live.settings import CameraSettings, RunConfig
 from pipeline.live.status import CameraStatus
-from pipeline.live.stream import is_live
 from pipeline.source_run import Detector, SourceRun
 from pipeline.video import Source, SourceSpec, VideoSourceError, is_stream
 from pipeline.zones import Zones

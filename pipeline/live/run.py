@@ -206,9 +206,8 @@ class Run:
             open_now=hours.open_at,
             rng=Random(),
         )
-        looked_at = camera.model_dump(
-            exclude={"uri"}, mode="json"
-        )  # no password goes anywhere, not even hashed
+        # No password goes anywhere, not even hashed, and what is seen does not depend on whom we trust.
+        looked_at = camera.model_dump(exclude={"uri", "tls_verify", "ca_file"}, mode="json")
         shaped = settings_hash(
             _PIPELINE_VERSION,
             self._detector.fingerprint,

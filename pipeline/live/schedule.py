@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 
 _EARLY = 0.25
@@ -62,15 +63,18 @@ class Backoff:
 class Gap:
     """Tells when pictures are missing and when they are back, once each.
 
-    Silence is measured by arrivals, so a stream that is always some seconds late has no gaps.
+    Silence is measured by arrivals, so a stream that is always some seconds late has no gaps. Another thread
+    may `look` when the one that reads hangs.
     """
 
     def __init__(
         self, after_s: float, on_gap: Callable[[float, str], None], on_gap_end: Callable[[float], None]
     ) -> None:
         self._after_s, self._on_gap, self._on_gap_end = after_s, on_gap, on_gap_end
-        self._arrival = self._taken = self._since = 0.0
+        self._arrival = self._taken = float("inf")  # nothing is expected yet
+        self._since = float("-inf")
         self._open = False
+        self._lock = threading.RLock()
 
     def begin(self, now: float, utc: float) -> None:
         """Pictures are expected from now on (monotonic seconds, and seconds UTC)."""
@@ -79,18 +83,21 @@ class Gap:
     def look(self, now: float, why: str, last: float | None = None) -> None:
         """Is it a gap by now? `last`: since when, seconds UTC, at the earliest the end of the gap before;
         None: since the last picture."""
-        if not self._open and now - self._arrival > self._after_s:
-            self._open = True
-            self._on_gap(self._taken if last is None else max(last, self._since), why)
+        with self._lock:
+            if not self._open and now - self._arrival > self._after_s:
+                self._open = True
+                self._on_gap(self._taken if last is None else max(last, self._since), why)
 
     def picture(self, arrival: float, taken: float) -> None:
         """There is one: monotonic seconds of its arrival, seconds UTC of its capture."""
-        self.look(arrival, "no pictures")
-        self.end(taken)
-        self._arrival, self._taken = arrival, taken
+        with self._lock:
+            self.look(arrival, "no pictures")
+            self.end(taken)
+            self._arrival, self._taken = arrival, taken
 
     def end(self, utc: float) -> None:
         """Pictures are back, or are no longer expected."""
-        if self._open:
-            self._open, self._since = False, utc
-            self._on_gap_end(utc)
+        with self._lock:
+            if self._open:
+                self._open, self._since = False, utc
+                self._on_gap_end(utc)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 
 from pipeline.config import Config, Settings, load_config
 from pipeline.live.hours import Hours, named_zone
@@ -28,6 +28,12 @@ class CameraSettings(Settings):
         "${NAME} stands for an environment variable, so that no password lies in this file"
     )
     transport: Literal["tcp", "udp"] = Field("tcp", description="of RTSP")
+    tls_verify: bool = Field(
+        True, description="of rtsps and https: refuse certificates that nobody vouches for"
+    )
+    ca_file: FilePath | None = Field(
+        None, description="who may vouch, in PEM, such as the camera's own certificate; null: the system's"
+    )
     start: datetime | None = Field(None, description="of a recording: time of its first frame")
     analysis_fps: float | None = Field(
         None, gt=0, description="frames a second to analyse; null: `video.analysis_fps`"
@@ -40,6 +46,12 @@ class CameraSettings(Settings):
         [], description="when it is analysed, such as 'mon-fri 07:00-19:00'; none: always"
     )
 
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _number_of_a_webcam(cls, uri: object) -> object:
+        """YAML reads a bare 0 as a number."""
+        return str(uri) if type(uri) is int and uri >= 0 else uri
+
     @field_validator("name")
     @classmethod
     def _keepable(cls, name: str) -> str:
@@ -49,6 +61,12 @@ class CameraSettings(Settings):
     def _fits_recordings(self) -> CameraSettings:
         if self.start is not None and self.hours:
             raise ValueError("`start` is of recordings, and `hours` of live cameras")
+        return self
+
+    @model_validator(mode="after")
+    def _trusts_one_way(self) -> CameraSettings:
+        if self.ca_file is not None and not self.tls_verify:
+            raise ValueError("`ca_file` says whom to trust, and `tls_verify: false` is to trust everybody")
         return self
 
     @field_validator("start")

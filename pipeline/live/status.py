@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 CameraState = Literal["connecting", "streaming", "waiting", "off", "ended", "failed"]
-"""waiting: for the next try; off: outside its hours; ended, failed: a recording is done, cannot be read."""
+"""waiting: for the next try, or for a driver that hangs; off: outside its hours; ended, failed: a recording
+is done, cannot be read."""
 
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 5.0, 10.0, 30.0)
 

@@ -8,93 +8,39 @@ FFmpeg (through PyAV) reads and decodes. Choices that keep the delay small and l
 - `nobuffer` is not used: it throws away what was read while opening, and with it the first key frame.
 - One decoding thread, or threads within a picture: threads over pictures hold back one picture each.
 - UDP keeps FFmpeg's reorder queue (0.1 s at most, when a packet is missing), with a larger socket buffer.
+- A webcam is opened without blocking and asked again and again: FFmpeg cannot interrupt a read that blocks in
+  the driver.
 - FFmpeg's parser knows that an H.264 or H.265 picture is complete when the next one begins: pictures of RTSP
   come one frame interval late, whatever is set. Their `arrival` is when they began to come, as far as that
   can be known, so that capture times do not carry that interval.
-
-Only the protocols that a scheme needs are allowed: a playlist cannot make us read a local file or talk to
-something that is no web server.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import struct
-import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
 
-from pipeline.live.redaction import reason, redact
+from pipeline.live.opening import SLICE_S, StreamSpec, kind_of, open_stream, stream_error
+from pipeline.live.redaction import reason
 from pipeline.types import Image
 from pipeline.video import to_rgb
 
-_LIVE = re.compile(r"^(rtsps?|https?)://", re.IGNORECASE)
-_SLICE_S = 1.0  # RTSP goes on after a read that timed out, so we look up this often
-_FLUSHED_S = 0.9 * _SLICE_S
+_FLUSHED_S = 0.9 * SLICE_S
+_WEBCAM_POLL_S = 0.005
 _PARSED = frozenset({"h264", "hevc", "mpeg4"})
 _PLANAR_LUMA = re.compile(r"^(yuvj?4\d\dp|nv12|nv21|nv16|gray)$")
 _REFERENCE_TIME = struct.Struct("<q")  # AVProducerReferenceTime: microseconds UTC, then flags
 _SENDER_TIMES_KEPT = 64
-_WEB = "http,https,tcp,tls,crypto,httpproxy"
-_LONGEST_HOLD_S = 10.0
-_WEB_FORMATS = "hls,mpjpeg,mjpeg,jpeg_pipe,mpegts,mov,flv,matroska,h264,hevc,aac"
-_KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (av.error.ConnectionRefusedError, "refused"),
-    (av.error.HTTPUnauthorizedError, "unauthorised"),
-    (av.error.HTTPForbiddenError, "unauthorised"),
-    (av.error.PermissionError, "unauthorised"),
-    (av.error.HTTPNotFoundError, "not found"),
-    (av.error.FileNotFoundError, "not found"),
-    (av.error.ExitError, "timeout"),
-    (av.error.TimeoutError, "timeout"),
-    (av.error.EOFError, "ended"),
-    (av.error.ConnectionResetError, "ended"),
-    (av.error.BrokenPipeError, "ended"),
-    (av.error.InvalidDataError, "invalid data"),
-    (av.error.DemuxerNotFoundError, "invalid data"),
-    (av.error.DecoderNotFoundError, "no decoder"),
-)
-
-
-class StreamError(OSError):
-    """A stream cannot be opened or has broken; the message has no credentials.
-
-    Attributes:
-        kind: "open", "refused", "timeout", "not found", "unauthorised", "invalid data", "no video",
-            "no decoder" or "ended".
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSpec:
-    """Where a stream is and how long to wait for it.
-
-    Attributes:
-        uri: with credentials and without placeholders: rtsp(s)://, http(s)://, or a webcam's number.
-        transport: of RTSP.
-        open_timeout_s: for connecting, and once more for the first packets.
-        read_timeout_s: without a picture.
-        threads: that decode; 0: FFmpeg decides.
-    """
-
-    uri: str = field(repr=False)
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: float = 10.0
-    read_timeout_s: float = 10.0
-    threads: int = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -104,6 +50,7 @@ class Picture:
     Attributes:
         pts_s: the stream's time stamp in seconds; None when the stream has none.
         arrival: monotonic seconds at which it began to come.
+        behind_s: how long before its arrival it was taken, as far as that is by design: in HLS.
         sender_time: capture time by the sender's clock, seconds UTC; None without RTCP sender reports.
         width, height: in pixels, upright.
         codec: such as "h264".
@@ -118,6 +65,7 @@ class Picture:
     codec: str
     corrupt: bool
     _frame: Any = field(repr=False)
+    behind_s: float = 0.0
 
     def luma(self) -> Image:
         """(H, W) uint8 brightness: a view of the decoder's own plane where there is one."""
@@ -134,11 +82,6 @@ class Picture:
         return to_rgb(self._frame)
 
 
-def is_live(uri: str) -> bool:
-    """Whether this is a stream or a webcam, and not a file, a folder or a glob."""
-    return uri.isdigit() or _LIVE.match(uri) is not None
-
-
 def read_pictures(
     spec: StreamSpec,
     stop: threading.Event,
@@ -147,15 +90,15 @@ def read_pictures(
 ) -> Generator[Picture, None, None]:
     """Connect and decode until told to stop.
 
-    Setting `stop` ends an RTSP stream within about a second, even when it stalls. While a stream opens, and
-    for HTTP and webcams, a stalled read ends with its time-out only: FFmpeg cannot take up such a read again.
+    Setting `stop` ends an RTSP stream within about a second, even when it stalls, and a webcam at once. While
+    a stream opens, and for HTTP, a stalled read ends with its time-out only: FFmpeg cannot take it up again.
     Name servers are asked by the system, with its own time-outs.
 
     Args:
         spec: what to read.
         stop: set it from another thread.
         on_damage: called for each packet that could not be decoded.
-        on_quiet: called about every second in which an RTSP stream sent nothing.
+        on_quiet: called at least every second in which an RTSP stream or a webcam sent nothing.
 
     Yields:
         Pictures in order. Their size may change.
@@ -163,66 +106,26 @@ def read_pictures(
     Raises:
         StreamError: it cannot be opened, gives no picture for `read_timeout_s`, or ends.
     """
-    with closing(_opened(spec)) as container:
+    container, pace = open_stream(spec, stop)
+    with closing(container):
         decoder = _Decoder(container, spec, on_damage)
-        pace = _Pace() if container.format.name == "hls" else None
         last = time.monotonic()
         for packet in _packets(container, decoder.stream, spec, stop):
             if packet is None:
                 on_quiet()
             for picture in decoder.pictures(packet) if packet is not None else ():
                 if pace is not None:
-                    pace.hold(picture, stop)
+                    picture.arrival, picture.behind_s = pace.hold(picture.pts_s, picture.arrival, stop)
                 if stop.is_set():
                     return
                 yield picture
                 last = time.monotonic()
             if time.monotonic() - last > spec.read_timeout_s:
-                raise _error(spec, "timeout", f"no picture for {spec.read_timeout_s:g} s")
-
-
-def _opened(spec: StreamSpec) -> Any:
-    """The container, open; its errors must not be chained to ours, because they hold the address."""
-    name, form, options = _how(spec)
-    # A read that times out can be taken up again with RTSP only.
-    read_s = min(_SLICE_S, spec.read_timeout_s) if form == "rtsp" else spec.read_timeout_s
-    waits = (spec.open_timeout_s, read_s)
-    begin = time.monotonic()
-    try:
-        return av.open(name, format=form, options=options, timeout=waits, metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        kind, why = _kind(error), reason(error)
-    # FFmpeg tells of an interrupted handshake in other words.
-    if kind == "timeout" or time.monotonic() - begin >= spec.open_timeout_s:
-        kind, why = "timeout", f"no answer within {spec.open_timeout_s:g} s"
-    raise _error(spec, kind, why)
-
-
-def _how(spec: StreamSpec) -> tuple[str, str | None, dict[str, str]]:
-    """What FFmpeg is to open, as which format, with which options."""
-    if spec.uri.isdigit():
-        if not sys.platform.startswith("linux"):
-            raise _error(spec, "open", "webcams are read on Linux only; give the stream of a camera server")
-        return f"/dev/video{int(spec.uri)}", "video4linux2", {}
-    if not is_live(spec.uri):
-        raise _error(spec, "open", "not a stream; give rtsp://, http:// or a webcam's number")
-    options = {"fpsprobesize": "0", "analyzeduration": "500000"}
-    if spec.uri.lower().startswith("http"):
-        web = {"protocol_whitelist": _WEB, "format_whitelist": _WEB_FORMATS}
-        return spec.uri, None, options | web
-    rtsp = {
-        "protocol_whitelist": "rtsp,rtsps,rtp,tcp,udp,tls",
-        "rtsp_transport": spec.transport,
-        "allowed_media_types": "video",
-        "probesize": "32",
-        "analyzeduration": "0",
-        "buffer_size": str(1 << 21),
-    }
-    return spec.uri, "rtsp", options | rtsp
+                raise stream_error(spec, "timeout", f"no picture for {spec.read_timeout_s:g} s")
 
 
 def _packets(container: Any, stream: Any, spec: StreamSpec, stop: threading.Event) -> Iterator[Any]:
-    """Packets as they come; None after each slice of time without one."""
+    """Packets as they come; None after each slice of time, or look at a webcam, without one."""
     resumable = container.format.name == "rtsp"
     failure = ("ended", "the server closed the stream")
     while not stop.is_set():
@@ -232,12 +135,15 @@ def _packets(container: Any, stream: Any, spec: StreamSpec, stop: threading.Even
         except av.error.ExitError:
             failure = ("timeout", f"no picture for {spec.read_timeout_s:g} s")
             quiet = resumable
+        except av.error.BlockingIOError:
+            quiet = True
+            stop.wait(_WEBCAM_POLL_S)
         except av.FFmpegError as error:
-            failure = (_kind(error), reason(error))
+            failure = (kind_of(error), reason(error))
         if stop.is_set():
             return
         if not quiet:
-            raise _error(spec, *failure)
+            raise stream_error(spec, *failure)
         yield None
 
 
@@ -247,7 +153,7 @@ class _Decoder:
     def __init__(self, container: Any, spec: StreamSpec, on_damage: Callable[[], None]) -> None:
         self.stream = container.streams.best("video")
         if self.stream is None:
-            raise _error(spec, "no video", "there is no video in it")
+            raise stream_error(spec, "no video", "there is no video in it")
         for other in container.streams:
             if other.index != self.stream.index:
                 other.discard = "all"  # the other qualities of a playlist are not fetched
@@ -308,29 +214,3 @@ class _Decoder:
             corrupt=bool(frame.is_corrupt),
             _frame=frame,
         )
-
-
-class _Pace:
-    """HLS comes in segments of seconds: its pictures are held until their turn, as a player does."""
-
-    def __init__(self) -> None:
-        self._ahead: float | None = None
-
-    def hold(self, picture: Picture, stop: threading.Event) -> None:
-        """Wait for the picture's turn; it arrives then."""
-        if picture.pts_s is None:
-            return
-        late = math.inf if self._ahead is None else picture.arrival - picture.pts_s - self._ahead
-        if late > 0 or late < -_LONGEST_HOLD_S:  # the first one, a segment that came late, or a leap
-            self._ahead = picture.arrival - picture.pts_s
-        else:
-            stop.wait(-late)
-            picture.arrival = time.monotonic()
-
-
-def _kind(error: BaseException) -> str:
-    return next((kind for types, kind in _KINDS if isinstance(error, types)), "open")
-
-
-def _error(spec: StreamSpec, kind: str, why: str) -> StreamError:
-    return StreamError(kind, f"{redact(spec.uri)}: {why}")

@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from painted import BLUE, GREEN, RED, WHITE, YELLOW, Painted, numbered, paint, write_video
+from painted import BLUE, GREEN, RED, WHITE, YELLOW, Painted, numbered, paint
 from rtsp_server import Mount, RtspServer, why_not
 
-from tests.live.running import PROGRAM, walk
+from tests.live.running import PROGRAM, walk, write_as_cameras_do
 
 NUM_PICTURES, FPS = 40, 10
 
 
 def make_video(path: Path, codec: str = "libx264", width: int = 320, height: int = 192) -> Path:
-    """Four seconds of two people walking, in the way of cameras: no B-frames, a key frame a second."""
+    """Four seconds of two people walking."""
     people = [Painted(RED, BLUE, 10, 60), Painted(WHITE, GREEN, 200, 80, dx=-2)]
     pictures = [numbered(paint(people, i, width, height), i) for i in range(NUM_PICTURES)]
-    quiet = {"x265-params": "log-level=none:bframes=0"} if codec == "libx265" else {"bf": "0"}
-    return write_video(path, pictures, FPS, codec, **quiet)
+    return write_as_cameras_do(path, pictures, FPS, codec)
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +59,13 @@ def rtsp(mounts: list[Mount]) -> Iterator[RtspServer]:
 
 @pytest.fixture(scope="session")
 def walks(tmp_path_factory: pytest.TempPathFactory) -> list[Mount]:
-    """Cameras "red", "green" and "again", which shows the person of "red"."""
+    """Cameras "red", "green" and "again", which shows the person of "red" in H.265."""
     if reason := why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("walks")
     red, green = walk(folder / "red.mp4", RED, BLUE), walk(folder / "green.mp4", GREEN, YELLOW)
-    return [Mount.of("red", red), Mount.of("green", green), Mount.of("again", red)]
+    again = walk(folder / "again.mp4", RED, BLUE, "libx265")
+    return [Mount.of("red", red), Mount.of("green", green), Mount.of("again", again)]
 
 
 @pytest.fixture

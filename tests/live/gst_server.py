@@ -20,7 +20,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 RECORD = struct.Struct("<IBq")  # length in bytes, is it a key frame, presentation minus decoding time in ns
 AUTH = {"basic": GstRtsp.RTSPAuthMethod.BASIC, "digest": GstRtsp.RTSPAuthMethod.DIGEST}
@@ -130,7 +130,7 @@ def serve(options: dict) -> None:
     server.set_address("127.0.0.1")
     server.set_service(str(options["port"]))
     mounts = {m["name"]: Mount(**m) for m in options["mounts"]}
-    if options.get("user"):
+    if options.get("user") or options.get("certificate"):
         server.set_auth(_auth(options))
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role("viewer", "media.factory.access", True)
@@ -149,6 +149,11 @@ def serve(options: dict) -> None:
 def _auth(options: dict) -> GstRtspServer.RTSPAuth:
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
+    if options.get("certificate"):
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options["certificate"]))
+    if not options.get("user"):
+        auth.set_default_token(token)
+        return auth
     method = options.get("auth", "digest")
     auth.set_supported_methods(AUTH[method])
     if method == "basic":

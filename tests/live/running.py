@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import av
+import numpy as np
 import painted_detector
 import yaml
 from painted import Painted, paint, write_video
@@ -19,16 +22,27 @@ from storage.records import TrackletRecord
 
 PROGRAM = Path(painted_detector.__file__)
 Start = Callable[..., subprocess.Popen[str]]
+Colour = tuple[int, int, int]
 FPS = 10
 # Half of the time somebody walks through, half of the time nobody is there.
 WALK, PAUSE = 40, 40
 
 
-def walk(path: Path, top: tuple[int, int, int], trousers: tuple[int, int, int]) -> Path:
+def walk_pictures(top: Colour, trousers: Colour) -> list[np.ndarray]:
     """A person walks through the picture in four seconds; four more show nobody."""
     person = Painted(top, trousers, 10, 60, dx=5, last=WALK - 1)
-    pictures = [paint([person], i, 320, 192) for i in range(WALK + PAUSE)]
-    return write_video(path, pictures, FPS, bf="0")
+    return [paint([person], i, 320, 192) for i in range(WALK + PAUSE)]
+
+
+def walk(path: Path, top: Colour, trousers: Colour, codec: str = "libx264") -> Path:
+    """The same as a video."""
+    return write_as_cameras_do(path, walk_pictures(top, trousers), FPS, codec)
+
+
+def write_as_cameras_do(path: Path, pictures: Sequence[np.ndarray], fps: float, codec: str) -> Path:
+    """No B-frames, a key frame every ten pictures; H.264 or H.265."""
+    quiet = {"x265-params": "log-level=none:bframes=0"} if codec == "libx265" else {"bf": "0"}
+    return write_video(path, pictures, fps, codec, **quiet)
 
 
 def write_config(folder: Path, cameras: list[dict[str, Any]], **more: Any) -> Path:
@@ -59,6 +73,26 @@ def until(true: Callable[[], Any], within_s: float, what: str) -> Any:
             return value
         time.sleep(0.05)
     raise AssertionError(f"not within {within_s} s: {what}")
+
+
+class Webcam:
+    """An open webcam as FFmpeg has it: so many pictures of a video, and from then on what `then` does."""
+
+    def __init__(self, video: Path, count: int, then: Callable[[], None]) -> None:
+        self._file, self._then, self._left = av.open(str(video)), then, count
+        self.streams = self._file.streams
+        self.format = SimpleNamespace(name="video4linux2,v4l2")
+        self._packets = self._file.demux(video=0)
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        while self._left:
+            self._left -= 1
+            time.sleep(1 / FPS)
+            yield next(self._packets)
+        self._then()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def listed(folder: Path) -> list[TrackletRecord]:

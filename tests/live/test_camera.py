@@ -31,7 +31,7 @@ class Watched(LiveCamera):
         self.told: list[tuple[Any, ...]] = []
         self.woken = 0
         super().__init__(
-            CameraSettings(name="yard", uri=uri, transport=options.pop("transport", "tcp")),
+            CameraSettings(name="yard", uri=uri, ca_file=options.pop("ca_file", None)),
             live,
             fps,
             wake=self._woken,

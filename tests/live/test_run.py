@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import painted_detector
 import pytest
 import yaml
-from painted import BLUE, RED
+from http_cameras import live_hls, mjpeg_server
+from painted import BLUE, GREEN, RED, YELLOW
 from rtsp_server import Mount, RtspServer, free_port
 
 from pipeline import plugins
@@ -33,7 +36,20 @@ from pipeline.video import VideoFile, VideoSourceError
 from storage.errors import DatabaseUnavailable
 from storage.gallery import Gallery
 from storage.records import GalleryFilter
-from tests.live.running import PAUSE, PROGRAM, WALK, Start, cameras, listed, until, walk, write_config
+from tests.live.running import (
+    FPS,
+    PAUSE,
+    PROGRAM,
+    WALK,
+    Start,
+    Webcam,
+    cameras,
+    listed,
+    until,
+    walk,
+    walk_pictures,
+    write_config,
+)
 from tests.storage.making import random_vectors, small_disk, tracklet
 
 
@@ -116,6 +132,30 @@ def test_a_broken_stream_comes_back_as_the_same_source_with_a_gap(
         assert len(gallery.sources()) == 2
 
 
+def test_a_webcam_whose_driver_hangs_shows_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated: there is no device where tests run."""
+    goes_on = threading.Event()
+    webcam = Webcam(walk(tmp_path / "red.mp4", RED, BLUE), 20, lambda: goes_on.wait() and None)
+    monkeypatch.setattr(av, "open", lambda *_, **__: webcam)
+    config = write_config(tmp_path, [{"name": "desk", "uri": 0}])
+    try:
+        with (
+            Gallery.open(tmp_path / "g", create=True) as gallery,
+            running(gallery, config, monkeypatch) as run,
+        ):
+            status = run.status.cameras[0]
+            until(lambda: status.frames_analysed > 5, 20, "frames")
+            (gap,) = until(gallery.gaps, 20, "a gap")
+            assert (gap.reason, gap.end) == ("no pictures", None)
+            until(lambda: status.state == "waiting", 20, "that it is noticed")
+            assert "reading it hangs" in status.detail
+            assert status.failures == {"timeout": 1}
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 10, "the run ends all the same"
+    finally:
+        goes_on.set()
+
+
 def test_recordings_beside_live_cameras_lose_nothing_and_end(
     tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +226,38 @@ def test_a_picture_that_cannot_be_converted_is_left_out_and_counted(
         until(lambda: len(calls) > 40, 30, "pictures after it")
         lost = sum(camera.failures["picture"] for camera in run.status.cameras)
         assert lost in (len(calls) // 10, len(calls) // 10 - 1)
+
+
+def test_one_run_takes_every_kind_of_source(
+    tmp_path: Path, server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg, which makes the HLS stream, is missing: apt-get install ffmpeg")
+    recording = walk(tmp_path / "recorded.mp4", BLUE, RED)
+    (segments := tmp_path / "segments").mkdir()
+    with (
+        mjpeg_server(walk_pictures(GREEN, YELLOW), FPS) as (address, _),
+        live_hls(recording, segments) as playlist,
+        Gallery.open(tmp_path / "g", create=True) as gallery,
+    ):
+        config = write_config(
+            tmp_path,
+            [
+                {"name": "rtsp, h264", "uri": server.uri("red")},
+                {"name": "rtsp, h265, udp", "uri": server.uri("again"), "transport": "udp"},
+                {"name": "mjpeg", "uri": f"http://{address}/video"},
+                {"name": "hls", "uri": playlist},
+                {"name": "recorded", "uri": str(recording)},
+            ],
+        )
+        with running(gallery, config, monkeypatch) as run:
+            names = [camera.name for camera in run.status.cameras]
+            until(
+                lambda: {r.camera for r in gallery.tracklets() if r.finished} == set(names), 60, "all of them"
+            )
+            codecs = [camera.codec for camera in run.status.cameras]
+            assert codecs[:4] == ["h264", "hevc", "mjpeg", "h264"]
+            assert not any(camera.failures for camera in run.status.cameras)
 
 
 def test_recordings_alone_end_the_run(tmp_path: Path, start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ from http_cameras import folder_server, live_hls, mjpeg_server, redirect_server,
 from painted import BLUE, RED, Painted, number_in, numbered, paint
 from rtsp_server import Mount, RtspServer, free_port
 
-from pipeline.live.stream import Picture, StreamError, StreamSpec, is_live, read_pictures
+from pipeline.live.opening import StreamError, StreamSpec, is_live
+from pipeline.live.stream import Picture, read_pictures
+from tests.live.running import Webcam
 
 SECRET = "s3cr3t"
 
@@ -324,6 +327,32 @@ def test_a_webcam_that_is_not_there() -> None:
     assert failure("97").kind == "not found"
 
 
+def test_a_webcam_that_has_no_picture_now_is_asked_again(
+    videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated: there is no device where tests run."""
+    asked = []
+
+    def nothing_yet() -> None:
+        asked.append(time.monotonic())
+        raise av.error.BlockingIOError(errno.EAGAIN, "try again")
+
+    webcam, opened = Webcam(videos["h264"], 5, nothing_yet), []
+
+    def open_webcam(*arguments: object, **named: object) -> Webcam:
+        opened.append((*arguments, named["options"]))
+        return webcam
+
+    monkeypatch.setattr(av, "open", open_webcam)
+    pictures = read_pictures(StreamSpec("0", read_timeout_s=0.7), threading.Event())
+    assert len(list(islice(pictures, 5))) == 5
+    with pytest.raises(StreamError, match=r"no picture for 0\.7 s"):
+        next(pictures)
+    assert 20 < len(asked) < 200
+    assert asked[-1] - asked[0] == pytest.approx(0.7, abs=0.3)
+    assert opened == [("/dev/video0", {"fflags": "+4"})]
+
+
 @pytest.mark.parametrize(
     ("uri", "live"),
     [("rtsp://h/x", True), ("RTSPS://h", True), ("https://h/x.m3u8", True), ("0", True), ("a.mp4", False),
@@ -337,7 +366,8 @@ def test_a_thread_that_hangs_in_a_read_does_not_hold_the_process() -> None:
     """FFmpeg cannot be interrupted in a read; such a thread is left behind."""
     program = """
 import sys, threading, time
-from pipeline.live.stream import StreamSpec, read_pictures
+from pipeline.live.opening import StreamSpec
+from pipeline.live.stream import read_pictures
 pictures = read_pictures(StreamSpec(sys.argv[1]), threading.Event())
 threading.Thread(target=list, args=(pictures,), daemon=True).start()
 time.sleep(1)
