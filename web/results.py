@@ -20,7 +20,14 @@ from web.services import Services
 def results(
     services: Services, caller: Caller, record: SearchRecord, limit: int, notes: list[str] | None = None
 ) -> SearchResults:
-    """What a search finds now, in the cameras that the caller may see."""
+    """What a search finds now, in the cameras that the caller may see. Waits for its turn."""
+    with services.turns:
+        return _results(services, caller, record, limit, notes)
+
+
+def _results(
+    services: Services, caller: Caller, record: SearchRecord, limit: int, notes: list[str] | None
+) -> SearchResults:
     allowed = EVERYTHING if caller.cameras is None else GalleryFilter(caller.cameras)
     ranking = rank(services.gallery, record, services.networks.load_embedder, limit, allowed)
     matches = [

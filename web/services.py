@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ class Services:
         jobs: long work.
         passwords: hashes and checks them.
         recently: what was noted a moment ago.
+        turns: searches that are computed at once; more than there are cores would only slow each other down.
         clock: seconds UTC.
     """
 
@@ -43,4 +46,7 @@ class Services:
     jobs: Jobs
     passwords: Passwords = field(default_factory=Passwords)
     recently: Recently = field(default_factory=Recently)
+    turns: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(max(2, os.cpu_count() or 2))
+    )
     clock: Callable[[], float] = time.time
