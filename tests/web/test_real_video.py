@@ -24,12 +24,9 @@ from pipeline.video import SourceSpec
 from pipeline.video_writer import VideoWriter
 from storage.gallery import Gallery
 from tests.web.conftest import PASSWORD
-from tests.web.test_site import CHROMIUM, Site, sync_api
+from tests.web.test_site import Site
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
-    pytest.mark.filterwarnings("default"),  # Playwright's own
-]
+pytestmark = pytest.mark.filterwarnings("default")  # Playwright's own
 
 CUT, EACH = 170, 60  # frames: seven people are in view at the cut
 START = 1_246_000_000.0
@@ -57,15 +54,13 @@ def footage(vtest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(footage: Path) -> Iterator[Site]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        made = Site(footage, browser)
-        yield made
-        browser.close()
-        made.process.terminate()
-        assert made.process.wait(20) == 0
-        made.process.stdout.close()
+def opened(footage: Path, browser: Any) -> Iterator[Site]:
+    made = Site(footage, browser)
+    yield made
+    made.context.close()
+    made.process.terminate()
+    assert made.process.wait(20) == 0
+    made.process.stdout.close()
 
 
 def across_the_cut(folder: Path) -> dict[int, int]:

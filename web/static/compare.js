@@ -84,9 +84,10 @@ function framesOf(element, name, video, { timestamps, xyxy, width, height }, cro
     canvas.hidden = !isFrame;
     one("[data-crop]", element).hidden = isFrame;
   };
+  const draw = (number) => drawBox(canvas, video, [width, height], xyxy[number]);
   const show = (number) => {
     const words = `frame ${number + 1} of ${timestamps.length}`;
-    drawBox(canvas, video, [width, height], xyxy[number]);
+    draw(number);
     canvas.setAttribute("aria-label", `${name}, ${words}`);
     say(element, words, timestamps[number]);
     swap(true);
@@ -95,7 +96,7 @@ function framesOf(element, name, video, { timestamps, xyxy, width, height }, cro
     crops.show(nearest(crops.times, timestamps[number]));
     swap(false);
   };
-  return { count: timestamps.length, times: timestamps, ...seeker(video, timestamps, show, showNearestCrop) };
+  return { count: timestamps.length, times: timestamps, ...seeker(video, timestamps, show, draw, showNearestCrop) };
 }
 
 function say(element, words, time) {
@@ -104,10 +105,13 @@ function say(element, words, time) {
 }
 
 /** Seeks to frames by their number, one at a time: of those asked for meanwhile only the newest is shown. */
-function seeker(video, timestamps, show, showInstead) {
+function seeker(video, timestamps, show, draw, showInstead) {
   let [wanted, sought] = [0, null];
+  // A browser that is busy may say that it has sought before it has the picture.
+  const again = () => sought === null && !video.error && draw(wanted);
   const seek = () => {
     sought = wanted;
+    video.requestVideoFrameCallback?.(again);
     const since = timestamps[sought] - timestamps[0];
     video.currentTime = Number(video.dataset.offset) + since + INTO_FRAME_S;
   };
@@ -115,6 +119,7 @@ function seeker(video, timestamps, show, showInstead) {
     if (sought !== wanted) return seek();
     sought = null;
     show(wanted);
+    requestAnimationFrame(again);
   });
   whenBroken(video, () => showInstead(wanted));
   return {
