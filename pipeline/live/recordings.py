@@ -93,9 +93,10 @@ class _StatusHooks(Hooks):
     """What recordings tell, as numbers of their cameras."""
 
     def __init__(self, statuses: Mapping[str, CameraStatus], hooks: Hooks) -> None:
-        self._statuses = statuses
-        self.on_note = hooks.on_note  # type: ignore[method-assign]
-        self._hooks = hooks
+        self._statuses, self._hooks = statuses, hooks
+
+    def on_note(self, text: str) -> None:
+        self._hooks.on_note(text)
 
     def on_source(self, progress: SourceProgress) -> None:
         status = self._statuses[progress.camera]

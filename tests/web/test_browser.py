@@ -9,7 +9,6 @@ import pytest
 
 from tests.web.conftest import Server
 from tests.web.window import Window, window_on
-from web.resources import SearchResults
 
 pytestmark = pytest.mark.filterwarnings("default")  # Playwright's own
 
@@ -50,9 +49,6 @@ def test_a_person_is_selected_searched_and_decided_on_with_the_keyboard_alone(
     assert server.gallery.cases.search(record.id).decisions == ()
 
 
-@pytest.mark.skipif(
-    "last_decision" not in SearchResults.model_fields, reason="the API does not tell the last decision"
-)
 def test_undo_takes_back_what_was_decided_last_wherever_that_was(server: Server, window: Window) -> None:
     page, cases = window.page, server.gallery.cases
     window.search_with(1)

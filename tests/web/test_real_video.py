@@ -57,10 +57,7 @@ def footage(vtest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(footage: Path, browser: Any) -> Iterator[Site]:
     made = Site(footage, browser)
     yield made
-    made.context.close()
-    made.process.terminate()
-    assert made.process.wait(20) == 0
-    made.process.stdout.close()
+    made.close()
 
 
 def across_the_cut(folder: Path) -> dict[int, int]:

@@ -72,6 +72,13 @@ class Site:
         self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
         self.page.on("requestfailed", lambda request: self._failed(request))
 
+    def close(self) -> None:
+        """End both; the server must end well."""
+        self.context.close()
+        self.process.terminate()
+        assert self.process.wait(20) == 0
+        self.process.stdout.close()
+
     def _said(self, pattern: str) -> str:
         for line in self.process.stdout:
             if found := re.search(pattern, line):
@@ -102,10 +109,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[S
     site.fill(folder)
     made = Site(folder, browser)
     yield made
-    made.context.close()
-    made.process.terminate()
-    assert made.process.wait(20) == 0
-    made.process.stdout.close()
+    made.close()
 
 
 def test_from_the_first_start_to_the_exported_case(opened: Site, tmp_path: Path) -> None:
