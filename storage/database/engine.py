@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -221,8 +222,11 @@ def open_sqlite(
         return connection
 
     # On a medium that cannot be written each connection looks anew whether someone writes from elsewhere.
-    pool = sa.NullPool if fixed else sa.QueuePool
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool, hide_parameters=True)
+    # Else as many stay open as there were ever threads at once: to open one takes longer than to ask.
+    pool: dict[str, Any] = (
+        {"poolclass": sa.NullPool} if fixed else {"poolclass": sa.QueuePool, "pool_size": 0}
+    )
+    engine = sa.create_engine("sqlite://", creator=connect, hide_parameters=True, **pool)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return Database(engine, place, read_only=read_only)
 
