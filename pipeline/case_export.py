@@ -16,7 +16,7 @@ from pipeline.clips import tracklet_clip
 from pipeline.export import whole_path
 from pipeline.feedback import Ranking, rank
 from pipeline.hooks import Hooks
-from pipeline.narrowing import shows_example
+from pipeline.narrowing import shown_decisions, shows_example
 from pipeline.pointing import QueryError
 from pipeline.query import load_embedder
 from pipeline.report import template
@@ -118,8 +118,8 @@ def _answer(
 ) -> AnsweredSearch:
     """A search with its results, as far as they may be seen."""
     history = gallery.cases.history(search.id)
-    shown = [decision for decision in history if _visible(gallery, decision.tracklet_id, cameras)]
-    examples = [example for example in search.examples if shows_example(gallery, example, cameras)]
+    shown = shown_decisions(gallery, history, cameras)
+    examples = [example for example in search.examples if shows_example(example, cameras)]
     hidden = Hidden(len(search.examples) - len(examples), len(history) - len(shown))
     pictures = {example.id: _example_crops(gallery, example) for example in examples}
     ranking, problem = _ranking(gallery, search, cameras, top_k)
@@ -136,15 +136,6 @@ def _ranking(
         return rank(gallery, search, lambda: load_embedder(gallery), top_k, allowed), None
     except QueryError as error:
         return None, str(error)
-
-
-def _visible(gallery: Gallery, tracklet_id: int, cameras: frozenset[str] | None) -> bool:
-    if cameras is None:
-        return True
-    try:
-        return gallery.tracklet(tracklet_id).camera in cameras
-    except TrackletNotFound:  # deleted since the search was read
-        return False
 
 
 def _example_crops(gallery: Gallery, example: Example) -> Sequence[bytes]:

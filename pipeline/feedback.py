@@ -108,7 +108,7 @@ def rank(
     if not len(positives):
         raise QueryError(f"search {record.id} has nothing left to compare with: add an example")
     wanted = narrowed(record.filter, extra_filter)
-    spans = _spans(gallery, record, extra_filter, wanted)
+    spans = _spans(record, extra_filter, wanted)
     own = {example.tracklet_id for example in record.examples} - {None}
     places = {number: len(examples) + place for place, number in enumerate(accepted_ids)}
     looking = _Looking(gallery, current, positives, places, rejected, verdicts)
@@ -189,19 +189,19 @@ class _Looking:
             found = self.gallery.search(direction, self.generation.spec, fetch, wanted)[0]
             kept = [hit for hit in found if hit.record.id not in without and not overlaps(hit.record, spans)]
             if len(kept) >= top_k or len(found) < fetch:
-                return self._marked(kept[:top_k])
+                break
             fetch *= 4  # many tracklets of a busy camera may lie in one span
+        if len(self.positives) > 1 or len(self.rejected):
+            return self._marked(kept[:top_k])
+        return [  # what ranked them is what they would be compared with
+            Ranked(hit.record, hit.similarity, hit.similarity, self.verdicts.get(hit.record.id))
+            for hit in kept[:top_k]
+        ]
 
     def known(self, ids: Sequence[int], allowed: GalleryFilter) -> list[Ranked]:
         """Tracklets whatever their rank, the most similar first."""
-        found = []
-        for number in ids:
-            try:
-                record = self.gallery.tracklet(number)
-            except TrackletNotFound:  # deleted since the search was read
-                continue
-            if passes(record, allowed):
-                found.append(Hit(record, 0.0))
+        records = self.gallery.records(ids).values()
+        found = [Hit(record, 0.0) for record in records if passes(record, allowed)]
         return sorted(self._marked(found), key=lambda hit: (-hit.similarity, hit.record.id))
 
     def _marked(self, hits: Sequence[Hit]) -> list[Ranked]:
@@ -269,26 +269,12 @@ def _decided(
     return gallery.embeddings(ids, current.id)
 
 
-def _spans(
-    gallery: Gallery, record: SearchRecord, extra: GalleryFilter, wanted: GalleryFilter | None
-) -> tuple[Span, ...]:
+def _spans(record: SearchRecord, extra: GalleryFilter, wanted: GalleryFilter | None) -> tuple[Span, ...]:
     """Where nobody is looked for in what is searched: the filters' spans, else the examples' appearances."""
     if wanted is None:
         return ()
     spans = [filter.exclude_span for filter in (record.filter, extra)]
     if record.filter.exclude_span is None:
-        spans += [_span(gallery, example) for example in record.examples]
+        spans += [example.span for example in record.examples]
     known = [span for span in spans if span is not None and has_camera(span[0], wanted)]
     return tuple(dict.fromkeys(known))
-
-
-def _span(gallery: Gallery, example: Example) -> Span | None:
-    """Where and when an example was seen: its tracklet's time, or the `span` of its description."""
-    if example.tracklet_id is None:
-        span = example.description.get("span")
-        return None if span is None else (str(span[0]), float(span[1]), float(span[2]))
-    try:
-        seen = gallery.tracklet(example.tracklet_id)
-    except TrackletNotFound:
-        return None
-    return seen.camera, seen.start, seen.end

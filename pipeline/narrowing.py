@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.case_records import Example
-from storage.errors import TrackletNotFound
+from storage.case_records import Decision, Example
 from storage.gallery import Gallery
 from storage.records import GalleryFilter, TrackletRecord
 
@@ -50,25 +49,17 @@ def has_camera(camera: str, wanted: GalleryFilter) -> bool:
     return (not wanted.cameras or camera in wanted.cameras) and camera not in wanted.exclude_cameras
 
 
-def example_camera(gallery: Gallery, example: Example) -> str | None:
-    """The camera that an example was seen by; None if it is of no camera, as an upload is.
-
-    Raises:
-        TrackletNotFound: It was a tracklet, which does not exist any more.
-    """
-    if example.tracklet_id is not None:
-        return gallery.tracklet(example.tracklet_id).camera
-    span = example.description.get("span")
-    camera = example.description.get("camera") or (span[0] if span else None)
-    return None if camera is None else str(camera)
-
-
-def shows_example(gallery: Gallery, example: Example, cameras: frozenset[str] | None) -> bool:
+def shows_example(example: Example, cameras: frozenset[str] | None) -> bool:
     """Whether somebody who may see only these cameras (None: all) may see an example."""
+    return cameras is None or example.camera is None or example.camera in cameras
+
+
+def shown_decisions(
+    gallery: Gallery, decisions: Sequence[Decision], cameras: frozenset[str] | None
+) -> list[Decision]:
+    """The decisions about tracklets that somebody who may see only these cameras (None: all) may see."""
     if cameras is None:
-        return True
-    try:
-        camera = example_camera(gallery, example)
-    except TrackletNotFound:  # deleted since the search was read
-        return False
-    return camera is None or camera in cameras
+        return list(decisions)
+    about = gallery.records(decision.tracklet_id for decision in decisions)
+    shown = {number for number, record in about.items() if record.camera in cameras}
+    return [decision for decision in decisions if decision.tracklet_id in shown]

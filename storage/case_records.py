@@ -114,12 +114,20 @@ class NewExample:
 
 @dataclass(frozen=True)
 class Example:
-    """An example as it is stored; see `NewExample`."""
+    """An example as it is stored; see `NewExample`.
+
+    Attributes:
+        camera: What saw it; None if it is of no camera, as an upload is.
+        span: (camera, start, end) of when it was seen, seconds UTC: its tracklet's time, else the "span" of
+            its description; None if that is not known.
+    """
 
     id: int
     tracklet_id: int | None
     description: dict[str, Any]
     crops: tuple[bytes, ...]
+    camera: str | None = None
+    span: tuple[str, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -473,11 +473,15 @@ class Gallery:
         Raises:
             TrackletNotFound: It does not exist (any more); likewise below.
         """
-        with self._database.reading() as connection:
-            found = rows.records(connection, self._media.thumbnail, [tracklet_id])
+        found = self.records([tracklet_id])
         if tracklet_id not in found:
             raise TrackletNotFound(f"no tracklet has the id {tracklet_id}: list them with 'tracklets'")
         return found[tracklet_id]
+
+    def records(self, ids: Iterable[int]) -> dict[int, TrackletRecord]:
+        """Those of the tracklets that exist, by id."""
+        with self._database.reading() as connection:
+            return rows.records(connection, self._media.thumbnail, ids)
 
     def trajectory(self, tracklet_id: int) -> Trajectory:
         """Where a tracklet was, frame by frame."""
@@ -761,8 +765,7 @@ class Gallery:
         for attempt in range(_SEARCH_ATTEMPTS):
             ranked = self._index.search(checked, spec, top_k, filter)
             wanted = {int(number) for ids, _ in ranked for number in ids}
-            with self._database.reading() as connection:
-                found = rows.records(connection, self._media.thumbnail, wanted)
+            found = self.records(wanted)
             if len(found) == len(wanted) or attempt == _SEARCH_ATTEMPTS - 1:
                 break  # else some were deleted in between: others take their places
         return [

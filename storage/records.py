@@ -248,10 +248,10 @@ class TrackletRecord:
     Attributes:
         id: Database key, the index's id too; never reused.
         start, end: Time of the first and the last frame, seconds UTC.
-        thumbnail: Absolute path of a JPEG file. A tracklet that is refined gets another file.
         finished: False while the person is in view.
         has_crops: False once retention has taken them; the thumbnail is gone with them.
         searchable: False once retention has taken its embeddings.
+        thumbnail: Absolute path of a JPEG file. A tracklet that is refined gets another file.
     """
 
     id: int
@@ -262,10 +262,10 @@ class TrackletRecord:
     num_frames: int
     quality: float
     track_id: int
+    finished: bool
+    has_crops: bool
+    searchable: bool
     thumbnail: Path
-    finished: bool = True
-    has_crops: bool = True
-    searchable: bool = True
 
 
 @dataclass(frozen=True)

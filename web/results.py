@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.feedback import rank
-from pipeline.narrowing import shows_example
+from pipeline.narrowing import shown_decisions, shows_example
 from pipeline.thresholds import describe_errors
-from storage.case_records import Decision, Example, SearchRecord
+from storage.case_records import Example, SearchRecord
 from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
 from web.access import Caller
@@ -64,7 +64,9 @@ def _gaps(services: Services, spans: Sequence[tuple[str, float, float]]) -> list
 
 def search_view(services: Services, caller: Caller, record: SearchRecord) -> SearchView:
     """A search as the API shows it, without what it finds."""
-    examples = visible_examples(services, caller, record)
+    examples = visible_examples(caller, record)
+    decisions = shown_decisions(services.gallery, record.decisions, caller.cameras)
+    shown = services.gallery.records(each.tracklet_id for each in examples if each.tracklet_id is not None)
     return SearchView(
         id=record.id,
         case_id=record.case_id,
@@ -76,31 +78,22 @@ def search_view(services: Services, caller: Caller, record: SearchRecord) -> Sea
         examples=[
             ExampleView(
                 id=each.id,
-                tracklet=None
-                if each.tracklet_id is None
-                else tracklets.view(services.gallery.tracklet(each.tracklet_id)),
+                tracklet=tracklets.view(shown[each.tracklet_id]) if each.tracklet_id else None,
                 description=each.description,
                 num_crops=len(each.crops),
             )
             for each in examples
+            if each.tracklet_id is None or each.tracklet_id in shown  # else deleted since the search was read
         ],
         hidden_examples=len(record.examples) - len(examples),
-        decisions=dict(Counter(each.verdict for each in _visible_decisions(services, caller, record))),
+        decisions=dict(Counter(each.verdict for each in decisions)),
         last_decision=_last_decision(caller, record),
     )
 
 
-def visible_examples(services: Services, caller: Caller, record: SearchRecord) -> list[Example]:
+def visible_examples(caller: Caller, record: SearchRecord) -> list[Example]:
     """The examples that are from nowhere, or from cameras that the caller may see."""
-    return [each for each in record.examples if shows_example(services.gallery, each, caller.cameras)]
-
-
-def _visible_decisions(services: Services, caller: Caller, record: SearchRecord) -> list[Decision]:
-    if caller.cameras is None:
-        return list(record.decisions)
-    return [
-        each for each in record.decisions if caller.sees(services.gallery.tracklet(each.tracklet_id).camera)
-    ]
+    return [each for each in record.examples if shows_example(each, caller.cameras)]
 
 
 def _last_decision(caller: Caller, record: SearchRecord) -> int | None:

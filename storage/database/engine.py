@@ -43,6 +43,7 @@ class Database:
         lock = {"immediate": True} if sqlite else {"isolation_level": "READ COMMITTED"}
         self._writer = engine.execution_options(**lock)
         self._open = threading.local()  # this thread's write transaction, which further ones join
+        self._turn = threading.Lock()  # of this process's writers: SQLite would have them sleep and try again
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -71,9 +72,9 @@ class Database:
         if (joined := self._joined()) is not None:
             yield joined
             return
-        with self.migrating() as connection:
-            # PostgreSQL: the one row is the lock. SQLite: BEGIN IMMEDIATE took it.
-            connection.execute(sa.select(gallery.c.id).with_for_update())
+        with self._turn, self.migrating() as connection:
+            if self.backend == "postgresql":  # the one row is the lock; of SQLite BEGIN IMMEDIATE took it
+                connection.execute(sa.select(gallery.c.id).with_for_update())
             self._open.connection = connection
             try:
                 yield connection
@@ -223,10 +224,10 @@ def open_sqlite(
 
     # On a medium that cannot be written each connection looks anew whether someone writes from elsewhere.
     # Else as many stay open as there were ever threads at once: to open one takes longer than to ask.
-    pool: dict[str, Any] = (
+    kept: dict[str, Any] = (
         {"poolclass": sa.NullPool} if fixed else {"poolclass": sa.QueuePool, "pool_size": 0}
     )
-    engine = sa.create_engine("sqlite://", creator=connect, hide_parameters=True, **pool)
+    engine = sa.create_engine("sqlite://", creator=connect, hide_parameters=True, **kept)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return Database(engine, place, read_only=read_only)
 

@@ -10,11 +10,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from storage.case_records import Example, NewExample, SearchRecord, model_identity
-from storage.database import cases, decisions, encoding, generations, tracklets
+from storage.database import cases, decisions, encoding, generations, schema, tracklets
 from storage.database.accountability import search_examples, searches
 from storage.database.schema import AnyRow, AnySelect, embeddings
 from storage.errors import SearchNotFound, TrackletNotFound
 from storage.records import EmbedderSpec, Float32Array, GalleryFilter, unit_vectors
+
+_OF_TRACKLET = (schema.tracklets.c.camera, schema.tracklets.c.start, schema.tracklets.c.end)
+_EXAMPLE = sa.select(search_examples, *_OF_TRACKLET).select_from(search_examples.outerjoin(schema.tracklets))
 
 
 def filter_json(filter: GalleryFilter) -> dict[str, Any]:
@@ -104,13 +107,20 @@ def _records(connection: sa.Connection, statement: AnySelect) -> list[SearchReco
 def _examples(connection: sa.Connection, search_ids: Iterable[int]) -> dict[int, list[Example]]:
     found: dict[int, list[Example]] = {}
     for some in tracklets.chunks(search_ids):
-        wanted = search_examples.c.search_id.in_(some)
-        for row in connection.execute(
-            sa.select(search_examples).where(wanted).order_by(search_examples.c.id)
-        ):
-            example = Example(row.id, row.tracklet_id, row.description, _crops(row))
+        wanted = _EXAMPLE.where(search_examples.c.search_id.in_(some))
+        for row in connection.execute(wanted.order_by(search_examples.c.id)):
+            example = Example(row.id, row.tracklet_id, row.description, _crops(row), *_seen(row))
             found.setdefault(row.search_id, []).append(example)
     return found
+
+
+def _seen(row: AnyRow) -> tuple[str | None, tuple[str, float, float] | None]:
+    """Camera and span of a row of `_EXAMPLE`."""
+    if row.tracklet_id is not None:
+        return row.camera, (row.camera, row.start, row.end)
+    span = row.description.get("span")
+    camera = row.description.get("camera") or (span[0] if span else None)
+    return camera, None if span is None else (str(span[0]), float(span[1]), float(span[2]))
 
 
 def _crops(row: AnyRow) -> tuple[bytes, ...]:

@@ -48,7 +48,7 @@ RECORD = sa.select(
     tracklets.c.searchable,
     tracklets.c.media_version,
 )
-"""What `record` makes a `TrackletRecord` of."""
+"""What `record` makes a `TrackletRecord` of: its fields in order, but for the thumbnail the media version."""
 
 _VERSION = sa.select(tracklets.c.id, tracklets.c.media_version)
 
@@ -167,7 +167,7 @@ def records(
     found = {}
     for some in chunks(ids):
         for row in connection.execute(RECORD.where(tracklets.c.id.in_(some))):
-            found[row.id] = record(row, thumbnail)
+            found[row[0]] = record(row, thumbnail)
     return found
 
 
@@ -306,6 +306,5 @@ def _one(connection: sa.Connection, tracklet_id: int, statement: AnySelect) -> A
 
 def record(row: AnyRow, thumbnail: ThumbnailPath) -> TrackletRecord:
     """A row of `RECORD`."""
-    values = dict(row._mapping)
-    version = values.pop("media_version")
-    return TrackletRecord(**values, thumbnail=thumbnail(row.id, version))
+    fields: tuple[Any, ...] = (*row[:-1], thumbnail(row[0], row[-1]))
+    return TrackletRecord(*fields)

@@ -208,7 +208,7 @@ def example_crop(
 ) -> Response:
     """A picture of the person searched for, of an example that is no tracklet."""
     record = visible_search(services, caller, search_id)
-    found = next((each for each in visible_examples(services, caller, record) if each.id == example_id), None)
+    found = next((each for each in visible_examples(caller, record) if each.id == example_id), None)
     if found is None or number >= len(found.crops):
         raise Refused(HTTPStatus.NOT_FOUND, "the search has no such picture")
     return jpeg(found.crops[number])
