@@ -132,6 +132,20 @@ def test_a_new_tracklet_is_announced_while_one_browses(server: Server, window: W
     page.wait_for_selector(f"#t{new}")
 
 
+def test_a_tab_that_was_hidden_is_told_what_came_in_meanwhile(server: Server, window: Window) -> None:
+    hide = """(hidden) => {
+        Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with window.page.expect_response("**/api/v1/events"):
+        window.go("/browse")
+    window.page.wait_for_timeout(500)  # for the stream's first event
+    window.page.evaluate(hide, True)
+    add_strangers(server, "hidden", range(2))
+    window.page.evaluate(hide, False)
+    window.says("[data-new]", "2 new tracklets")
+
+
 def test_the_moment_of_a_tracklet_is_played_with_the_box(window: Window) -> None:
     page = window.page
     window.go("/tracklets/2")
