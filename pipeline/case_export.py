@@ -103,7 +103,7 @@ def _read(
     return CaseFile(
         gallery=gallery.uuid,
         case=case,
-        notes=gallery.cases.notes(case_id),
+        notes=gallery.cases.notes(case_id)[::-1],
         searches=[_answer(gallery, search, cameras, top_k) for search in reversed(found)],
         spec=None if current is None else current.spec,
         num_tracklets=gallery.counts()["tracklets"],

@@ -216,6 +216,14 @@ class Accounts:
             sessions.forget_expired(connection, now - idle_s, now - absolute_s)
         return replace(session, last_seen=now)
 
+    def user_of_session(self, session_id: int) -> User | None:
+        """The user of a session that one has seen begin: None once it was ended or its user is disabled.
+
+        Writes nothing, and asks nothing of the session's age.
+        """
+        with self._database.reading() as connection:
+            return accounts.of_session(connection, session_id)
+
     def rotate_session(self, session_id: int, old_hash: str, new_hash: str, now: float) -> bool:
         """Gives a session another token; False if it does not have the old one (any more).
 
@@ -303,6 +311,11 @@ class Accounts:
         with self._database.writing() as connection:
             sessions.used(connection, found.id, now)
         return replace(found, last_used=now), user
+
+    def user_of_token(self, token_id: int, now: float) -> User | None:
+        """The user of a token; None once it was revoked or has expired, or its user is disabled."""
+        with self._database.reading() as connection:
+            return accounts.of_token(connection, token_id, now)
 
     def remove_token(self, token_id: int, user_id: int | None = None) -> None:
         """Revokes a token.

@@ -133,15 +133,15 @@ class Cases:
         with self._database.writing() as connection:
             return cases.add_note(connection, case_id, author, readable(text), _now(now))
 
-    def notes(self, case_id: int, *, after: int | None = None, limit: int | None = None) -> list[Note]:
-        """Notes of a case, oldest first.
+    def notes(self, case_id: int, *, before: int | None = None, limit: int | None = None) -> list[Note]:
+        """Notes of a case, newest first.
 
         Args:
-            after: Only those with a higher id: the page behind the one that ended with it.
+            before: Only those with a lower id: the page behind the one that ended with it.
             limit: At most so many; None: all.
         """
         with self._database.reading() as connection:
-            return cases.notes(connection, case_id, after, limit)
+            return cases.notes(connection, case_id, before, limit)
 
     def held_tracklets(self, ids: Iterable[int] | None = None) -> set[int]:
         """Tracklets that a case under legal hold is about: its examples, and those ever decided the same.

@@ -467,6 +467,11 @@ class Gallery:
         with self._database.reading() as connection:
             return rows.arrived(connection, after_id, cameras)
 
+    def newest_tracklet_id(self, cameras: Iterable[str] | None = None) -> int:
+        """The highest id of a tracklet of these cameras (None: of all); 0 where there is none."""
+        with self._database.reading() as connection:
+            return browsing.newest_id(connection, cameras)
+
     def tracklet(self, tracklet_id: int) -> TrackletRecord:
         """One tracklet.
 

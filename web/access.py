@@ -27,8 +27,9 @@ class Caller:
         user: who.
         role: what they may do now: a token may be allowed less than its user.
         via: "session" or "token".
-        session: of a browser; None for a token.
         address: where the request comes from.
+        session: of a browser; None for a token.
+        token_id: of the token; None for a session.
     """
 
     user: User
@@ -36,6 +37,7 @@ class Caller:
     via: Literal["session", "token"]
     address: str
     session: Session | None = None
+    token_id: int | None = None
 
     @property
     def name(self) -> str:
@@ -79,6 +81,15 @@ class Needs:
         if not caller.may(self.role):
             raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {self.role}; you have {caller.role}")
         return caller
+
+
+def still_holds(services: Services, caller: Caller) -> bool:
+    """Whether a caller is still logged in, or their token still good, and they may do what they might."""
+    accounts = services.gallery.accounts
+    if caller.session is not None:
+        return accounts.user_of_session(caller.session.id) == caller.user
+    assert caller.token_id is not None
+    return accounts.user_of_token(caller.token_id, services.clock()) == caller.user
 
 
 def services_of(request: Request) -> Services:

@@ -164,7 +164,7 @@ class Guard:
         if found is None:
             return problem(401, "this token is not known, or has expired", {"WWW-Authenticate": "Bearer"})
         known, user = found
-        scope["retrace.caller"] = Caller(user, known.role, "token", client_address(scope))
+        scope["retrace.caller"] = Caller(user, known.role, "token", client_address(scope), token_id=known.id)
         return None
 
     def _session(self, token: str, may_rotate: bool, cookie: list[str], scheme: str) -> Session | None:

@@ -9,7 +9,14 @@ import sqlalchemy as sa
 
 from storage.account_records import NOBODY, Role, User, has_shrunk
 from storage.database import sessions
-from storage.database.accountability import audit, invitations, login_failures, users
+from storage.database.accountability import (
+    api_tokens,
+    audit,
+    invitations,
+    login_failures,
+    user_sessions,
+    users,
+)
 from storage.database.schema import AnyRow
 from storage.errors import LastAdmin, UserExists, UserNotFound
 
@@ -58,6 +65,24 @@ def get(connection: sa.Connection, user_id: int) -> User:
 def named(connection: sa.Connection, name: str) -> User | None:
     """The user with that name."""
     row = connection.execute(_USER.where(users.c.name == name)).one_or_none()
+    return None if row is None else _user(row)
+
+
+def of_session(connection: sa.Connection, session_id: int) -> User | None:
+    """The enabled user who is logged in with a session."""
+    theirs = sa.select(user_sessions.c.user_id).where(user_sessions.c.id == session_id)
+    return _enabled(connection, theirs)
+
+
+def of_token(connection: sa.Connection, token_id: int, now: float) -> User | None:
+    """The enabled user of a token that has not expired."""
+    lasts = sa.or_(api_tokens.c.expires.is_(None), api_tokens.c.expires > now)
+    return _enabled(connection, sa.select(api_tokens.c.user_id).where(api_tokens.c.id == token_id, lasts))
+
+
+def _enabled(connection: sa.Connection, user_id: sa.Select[tuple[int]]) -> User | None:
+    found = _USER.where(users.c.id == user_id.scalar_subquery(), users.c.enabled)
+    row = connection.execute(found).one_or_none()
     return None if row is None else _user(row)
 
 

@@ -138,12 +138,12 @@ def add_note(connection: sa.Connection, case_id: int, author: str, text: str, no
     return Note(id=note_id, **values)  # type: ignore[arg-type]
 
 
-def notes(connection: sa.Connection, case_id: int, after: int | None, limit: int | None) -> list[Note]:
-    """Notes of a case, oldest first; None does not narrow."""
+def notes(connection: sa.Connection, case_id: int, before: int | None, limit: int | None) -> list[Note]:
+    """Notes of a case, newest first; None does not narrow."""
     mine = case_notes.c.case_id == case_id
-    statement = sa.select(case_notes).where(mine).order_by(case_notes.c.id).limit(limit)
-    if after is not None:
-        statement = statement.where(case_notes.c.id > after)
+    statement = sa.select(case_notes).where(mine).order_by(case_notes.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(case_notes.c.id < before)
     return [Note(**row._mapping) for row in connection.execute(statement)]
 
 

@@ -191,10 +191,13 @@ gaps = sa.Table(
     "gaps",
     metadata,
     key("id"),
-    reference("source_id", "sources.id", index=True),
+    reference("source_id", "sources.id"),
     sa.Column("start", sa.Double, nullable=False),  # seconds UTC
     sa.Column("end", sa.Double),  # null while it lasts
     sa.Column("reason", sa.Text, nullable=False),
+    # With the end, what was over before the time asked for is passed over without reading its row.
+    sa.Index("ix_gaps_start_id_end", "start", "id", "end"),
+    sa.Index("ix_gaps_source_id_start_id_end", "source_id", "start", "id", "end"),
     sqlite_autoincrement=True,
 )
 

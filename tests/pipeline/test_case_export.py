@@ -98,6 +98,18 @@ def test_the_hashes_cover_every_file(gallery: Gallery, case: SearchRecord, tmp_p
     assert {"README.txt", "report.html", "case.json"} < files
 
 
+def test_notes_are_in_the_order_they_were_written(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path
+) -> None:
+    assert case.case_id is not None
+    gallery.cases.add_note(case.case_id, "ada", "the later note", now=90.0)
+    folder = unpacked(gallery, case.case_id, tmp_path)
+    values = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    assert [note["author"] for note in values["notes"]] == ["bo", "ada"]
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert html.index("second line") < html.index("the later note")
+
+
 def test_the_json_is_the_whole_case(gallery: Gallery, case: SearchRecord, tmp_path: Path) -> None:
     folder = unpacked(gallery, case.case_id, tmp_path)
     values = json.loads((folder / "case.json").read_text(encoding="utf-8"))

@@ -170,6 +170,38 @@ def test_no_question_reads_through_all_tracklets(gallery: Gallery, analysed: boo
                 assert "TEMP B-TREE" not in plan, statement + plan
 
 
+@pytest.mark.parametrize("analysed", [False, True])
+def test_gaps_are_read_from_an_index_in_the_order_of_time(gallery: Gallery, analysed: bool) -> None:
+    sources = [gallery.begin_source(name, name, name, 0.0, "s").id for name in ("door", "yard")]
+    for number in range(300):
+        gap = gallery.begin_gap(sources[number % 2], 60.0 * number, "stream broke off")
+        gallery.end_gap(gap, 60.0 * number + 30.0)
+    sqlite = gallery.backend == "sqlite"
+    with gallery._database.migrating() as connection:
+        if analysed:
+            connection.execute(sa.text("ANALYZE"))
+
+    def plan(filter: GalleryFilter) -> str:
+        with statements(gallery) as asked:
+            gallery.gaps(filter, 5)
+        with gallery._database.reading() as connection:
+            if not sqlite:
+                connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+            [(statement, parameters)] = asked
+            rows = connection.exec_driver_sql(
+                ("EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN ") + statement, parameters
+            )
+            return "\n".join(str(row[-1]) for row in rows)
+
+    for filter in (GalleryFilter(), GalleryFilter(start=600.0, end=1200.0), GalleryFilter(end=1200.0)):
+        assert "ix_gaps_start_id_end" in plan(filter)
+        assert "TEMP B-TREE" not in plan(filter)
+    of_one = GalleryFilter(frozenset({"door"}), start=600.0, end=1200.0)
+    assert [gap.start for gap in gallery.gaps(of_one)] == list(np.arange(600.0, 1201.0, 120.0))
+    assert re.search("ix_gaps_(source_id_)?start_id_end", plan(of_one)), plan(of_one)
+    assert not re.search(r"Seq Scan on gaps\b", plan(of_one))
+
+
 def hour_rows(gallery: Gallery) -> dict[tuple[str, int], tuple[int, float]]:
     with gallery._database.reading() as connection:
         rows = connection.execute(

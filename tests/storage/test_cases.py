@@ -110,10 +110,10 @@ def test_notes(gallery: Gallery) -> None:
     case = gallery.cases.add_case("a", "", "ada")
     first = gallery.cases.add_note(case.id, "bo", "seen <b>twice</b>", now=7.0)
     second = gallery.cases.add_note(case.id, "ada", "a\0b")
-    assert gallery.cases.notes(case.id) == [first, second]
-    assert gallery.cases.notes(case.id, limit=1) == [first]
-    assert gallery.cases.notes(case.id, after=first.id, limit=1) == [second]
-    assert gallery.cases.notes(case.id, after=second.id) == []
+    assert gallery.cases.notes(case.id) == [second, first]
+    assert gallery.cases.notes(case.id, limit=1) == [second]
+    assert gallery.cases.notes(case.id, before=second.id, limit=1) == [first]
+    assert gallery.cases.notes(case.id, before=first.id) == []
     assert (first.author, first.created, first.text) == ("bo", 7.0, "seen <b>twice</b>")
     assert second.text == "a\\x00b"
     assert gallery.cases.case(case.id).num_notes == 2

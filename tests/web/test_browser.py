@@ -99,6 +99,28 @@ def test_a_search_is_taken_out_of_its_case(server: Server, window: Window) -> No
     assert "No search belongs to this case yet" in window.words("main")
 
 
+def test_a_note_just_written_is_seen_at_once_in_a_case_of_many(server: Server, window: Window) -> None:
+    page, cases = window.page, server.gallery.cases
+    case = cases.add_case("bag", "", "ada").id
+    for number in range(60):
+        cases.add_note(case, "ada", f"note {number}.")
+
+    def write(words: str) -> None:
+        page.fill("[name=text]", words)
+        page.click("text=Add note")
+        page.wait_for_selector(f"#notes ~ ul > li:first-child:has-text('{words}')")
+        window.ready()
+
+    window.go(f"/cases/{case}")
+    write("on the newest page")
+    page.click("text=Older notes")
+    window.led_to(f"/cases/{case}?notes_after=*")
+    assert "on the newest page" not in window.words("#notes ~ ul")
+    write("on an older page")
+    assert page.url == f"{window.url}/cases/{case}#notes"
+    assert page.locator("#notes ~ ul > li").count() == 50
+
+
 def test_an_erasure_says_which_searches_it_changes(server: Server, window: Window) -> None:
     page = window.page
     window.search_with(1)

@@ -5,6 +5,7 @@ The person's shade of grey tells which frame of the recording one looks at.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -21,6 +22,7 @@ from storage.gallery import Gallery
 from storage.records import Trajectory
 from tests.web.conftest import Filled, Server, serve_copy
 from tests.web.window import Window, window_on
+from web import clip_cache
 
 pytestmark = pytest.mark.filterwarnings("default")  # Playwright's own
 
@@ -66,7 +68,7 @@ def record(folder: Path, camera: str, width: int, codec: str) -> SourceSpec:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Three cameras, one tracklet each: browsers play "plays", not "cut"; the recording of "gone" is gone."""
+    """Cameras with a tracklet each: browsers play "plays", not those cut; the recording of "gone" is gone."""
     folder = tmp_path_factory.mktemp("frames")
     boxes = folder / "boxes.txt"
     rows = (f"{i + 1},1,{','.join(map(str, box(i)))},0.9,1,1" for i in range(FIRST, LAST + 1))
@@ -77,6 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     specs = [
         record(folder, "plays", 320, "libx264"),
         record(folder, "cut", 1200, "mpeg4"),  # a clip is 960 pixels wide
+        record(folder, "cut as well", 1200, "mpeg4"),
         record(folder, "gone", 320, "libx264"),
     ]
     with Gallery.open(folder / "g", create=True) as gallery:
@@ -230,6 +233,50 @@ def test_a_recording_that_breaks_leaves_the_nearest_crop(server: Server, window:
         both_show(window, [None, frames(path)[step]])
     page.unroute("**/api/v1/sources/*/video")
     window.problems.clear()  # the browser counts a request that failed as one
+
+
+def test_a_clip_that_waits_for_another_one_is_shown_when_it_is_ready(
+    server: Server, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ("cut", "cut as well")
+    server.services.clips.forget({of(server, camera)[0] for camera in both})
+    cut, go_on = clip_cache.tracklet_clip, threading.Event()
+
+    def slowly(gallery: Gallery, tracklet_id: int, out: Path) -> Path | None:
+        assert go_on.wait(30)
+        return cut(gallery, tracklet_id, out)
+
+    monkeypatch.setattr(clip_cache, "tracklet_clip", slowly)
+    monkeypatch.setattr(clip_cache, "_LONGEST_WAIT_S", 0.1)
+    window.page.goto(f"{window.url}/compare?a={of(server, both[0])[0]}&b={of(server, both[1])[0]}")
+    window.page.wait_for_selector("[data-side-words]:text-matches('^crop')")  # of the one that waits
+    go_on.set()
+    wanted = frames(of(server, "cut")[1])
+    both_say(window, f"frame 1 of {len(wanted)}")
+    both_show(window, [wanted[0], wanted[0]])
+    window.page.keyboard.press("ArrowRight")
+    both_show(window, [wanted[1], wanted[1]])
+    assert all("503" in problem for problem in window.problems)
+    window.problems.clear()
+
+
+def test_a_recording_that_no_browser_plays_is_asked_for_only_once_more(
+    server: Server, window: Window
+) -> None:
+    asked = list[Any]()
+    number, path = of(server, "plays")
+
+    def answer(route: Any) -> None:
+        asked.append(route)
+        route.fulfill(status=200, content_type="video/mp4", body="no video")
+
+    window.page.route("**/api/v1/sources/*/video", answer)
+    window.go(f"/compare?a={number}&b={of(server, 'cut')[0]}")
+    window.says("[data-side]:nth-child(1) [data-side-words]", "crop 1 of")
+    both_show(window, [None, frames(path)[0]])
+    window.page.wait_for_timeout(1500)
+    assert len(asked) <= 3, "twice by the player, and whether it is there"
+    window.page.unroute("**/api/v1/sources/*/video")
 
 
 @pytest.mark.parametrize("camera", ["plays", "cut"])

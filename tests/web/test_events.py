@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from rtsp_server import free_port
 
 from pipeline.hooks import Hooks
-from storage.account_records import Role
+from storage.account_records import Role, User
 from tests.storage.making import tracklet, unit
 from tests.web.conftest import NUM_TRACKLETS, Server, listening
 from web.api import events
@@ -39,16 +40,19 @@ class Stream:
 
     Attributes:
         status: of the answer.
+        last: the id of the last event.
     """
 
-    def __init__(self, url: str, **headers: str) -> None:
+    def __init__(self, url: str, query: str = "", **headers: str) -> None:
         self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE_S)
-        self._connection.request("GET", "/api/v1/events", headers=headers)
+        self._connection.request("GET", f"/api/v1/events{query}", headers=headers)
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
         if self.status == 200:
             assert self._answer.headers["content-type"].startswith("text/event-stream")
-            assert self._lines() == ["retry: 5000"]
+            retry, number, *event = self._lines()
+            assert [retry, *event] == ["retry: 5000", "event: begin", "data: {}"]
+            self.last = number.removeprefix("id: ")
 
     def close(self) -> None:
         """Hang up."""
@@ -59,7 +63,8 @@ class Stream:
         """The next event, which must come within some seconds."""
         while (lines := self._lines())[0].startswith(":"):
             pass
-        [name, values] = lines
+        [number, name, values] = lines
+        self.last = number.removeprefix("id: ")
         return name.removeprefix("event: "), json.loads(values.removeprefix("data: "))
 
     def comment(self) -> str:
@@ -152,18 +157,141 @@ def test_admins_follow_a_job_and_others_hear_nothing_of_it(server: Server, url: 
         assert admin.next()[0] == operator.next()[0] == "tracklets"
 
 
-def test_who_has_logged_out_is_told_nothing_after_a_while(
-    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A connection ends after a minute; the browser's next one must show again that it may."""
+def test_a_connection_ends_after_a_while(server: Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_LONGEST_S", 0.3)
+    with closing(Stream(url, **bearer(server, "viewer"))) as stream:
+        assert stream.ends()
+
+
+def _log_out(server: Server, client: TestClient) -> None:
+    assert client.delete("/api/v1/session").status_code == 204
+
+
+def _disable(server: Server, client: TestClient) -> None:
+    server.gallery.accounts.update_user(_viewer(server).id, enabled=False)
+
+
+def _narrow(server: Server, client: TestClient) -> None:
+    server.gallery.accounts.update_user(_viewer(server).id, cameras=["there"])
+
+
+def _remove(server: Server, client: TestClient) -> None:
+    server.gallery.accounts.remove_user(_viewer(server).id)
+
+
+def _revoke(server: Server, client: TestClient) -> None:
+    [token] = server.gallery.accounts.tokens()
+    server.gallery.accounts.remove_token(token.id)
+
+
+def _wait(server: Server, client: TestClient) -> None:
+    server.clock.now += 100.0
+
+
+def _viewer(server: Server) -> User:
+    user = server.gallery.accounts.user_named("viewer")
+    assert user is not None
+    return user
+
+
+@pytest.mark.parametrize(
+    ("end", "by_token", "after"),
+    [
+        (_log_out, False, 401),
+        (_disable, False, 401),
+        (_narrow, False, 401),
+        (_remove, False, 401),
+        (_disable, True, 401),
+        (_narrow, True, 200),
+        (_remove, True, 401),
+        (_revoke, True, 401),
+        (_wait, True, 401),
+    ],
+)
+def test_a_connection_ends_with_the_right_to_it(
+    server: Server, url: str, end: Callable[[Server, TestClient], None], by_token: bool, after: int
+) -> None:
+    client = server.client("viewer")
+    shown = {"Cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
+    if by_token:
+        expires = server.clock() + 50.0
+        shown = {"Authorization": f"Bearer {server.token('viewer', 'viewer', expires)}"}
+    with closing(Stream(url, **shown)) as stream:
+        comes_in(server, "here")
+        assert stream.next() == ("tracklets", {"count": 1})
+        end(server, client)
+        comes_in(server, "here")  # too late to be told
+        begin = monotonic()
+        assert stream.ends()
+        assert monotonic() - begin < 2.0
+    with closing(Stream(url, **shown)) as again:
+        assert again.status == after
+
+
+def test_a_session_that_is_rotated_keeps_its_connection(server: Server, url: str) -> None:
     client = server.client("viewer")
     cookie = f"{COOKIE}={client.cookies[COOKIE]}"
     with closing(Stream(url, Cookie=cookie)) as stream:
-        assert client.delete("/api/v1/session").status_code == 204
-        assert stream.ends()
-    with closing(Stream(url, Cookie=cookie)) as again:
-        assert again.status == 401
+        server.clock.now += server.services.settings.rotate_s + 1.0
+        assert client.get("/api/v1/cameras").status_code == 200
+        assert f"{COOKIE}={client.cookies[COOKIE]}" != cookie
+        comes_in(server, "here")
+        assert stream.next() == ("tracklets", {"count": 1})
+
+
+def test_who_connects_again_is_told_what_came_in_between(server: Server, url: str) -> None:
+    viewer = bearer(server, "viewer")
+    with closing(Stream(url, **viewer)) as stream:
+        at_first = stream.last
+        comes_in(server, "here")
+        assert stream.next() == ("tracklets", {"count": 1})
+        assert int(stream.last) == int(at_first) + 1
+    comes_in(server, "there", 2)
+    with closing(Stream(url, **viewer, **{"Last-Event-ID": stream.last})) as again:
+        assert again.next() == ("tracklets", {"count": 2})
+        comes_in(server, "here")
+        assert again.next() == ("tracklets", {"count": 1})
+    with closing(Stream(url, f"?after={at_first}", **viewer)) as anew:
+        assert anew.next() == ("tracklets", {"count": 4})
+    header = {"Last-Event-ID": again.last}  # newer than the address, which a browser keeps
+    with closing(Stream(url, f"?after={at_first}", **viewer, **header)) as up_to_date:
+        comes_in(server, "here")
+        assert up_to_date.next() == ("tracklets", {"count": 1})
+
+
+def test_who_was_told_nothing_before_the_gap_is_told_of_it_as_well(server: Server, url: str) -> None:
+    viewer = bearer(server, "viewer", ["here"])
+    with closing(Stream(url, **viewer)) as stream:
+        pass
+    comes_in(server, "there", 3)
+    comes_in(server, "here", 2)
+    comes_in(server, "there")
+    with closing(Stream(url, **viewer, **{"Last-Event-ID": stream.last})) as again:
+        assert again.next() == ("tracklets", {"count": 2})
+
+
+def test_an_id_tells_nothing_of_cameras_that_the_caller_may_not_see(server: Server, url: str) -> None:
+    viewer = bearer(server, "viewer", ["here"])
+    theirs = max(each.id for each in server.gallery.tracklets() if each.camera == "here")
+    comes_in(server, "there", 3)
+    for last in ({}, {"Last-Event-ID": str(2**62)}):
+        with closing(Stream(url, **viewer, **last)) as stream:
+            assert stream.last == str(theirs)
+            comes_in(server, "there")
+    nobody = {"Authorization": f"Bearer {_of_no_camera(server)}"}
+    with closing(Stream(url, **nobody)) as stream:
+        assert stream.last == "0"
+
+
+def _of_no_camera(server: Server) -> str:
+    server.user("new", "viewer", [])
+    return server.token("new", "viewer")
+
+
+@pytest.mark.parametrize("number", ["-1", "x", str(2**63)])
+def test_an_id_that_cannot_be_is_refused(server: Server, url: str, number: str) -> None:
+    with closing(Stream(url, **bearer(server, "viewer"), **{"Last-Event-ID": number})) as stream:
+        assert stream.status == 422
 
 
 def test_a_connection_does_not_keep_a_server_from_stopping(server: Server) -> None:

@@ -132,6 +132,20 @@ def test_a_new_tracklet_is_announced_while_one_browses(server: Server, window: W
     page.wait_for_selector(f"#t{new}")
 
 
+def test_a_tab_that_was_hidden_is_told_what_came_in_meanwhile(server: Server, window: Window) -> None:
+    hide = """(hidden) => {
+        Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with window.page.expect_response("**/api/v1/events"):
+        window.go("/browse")
+    window.page.wait_for_timeout(500)  # for the stream's first event
+    window.page.evaluate(hide, True)
+    add_strangers(server, "hidden", range(2))
+    window.page.evaluate(hide, False)
+    window.says("[data-new]", "2 new tracklets")
+
+
 def test_the_moment_of_a_tracklet_is_played_with_the_box(window: Window) -> None:
     page = window.page
     window.go("/tracklets/2")
@@ -330,7 +344,7 @@ def test_a_rule_is_set_tried_applied_and_removed(server: Server, window: Window)
     page.click("text=Apply the rules now")
     page.click("#confirm [value=yes]")
     window.says("[data-job-words]", "retention: done.")
-    page.wait_for_selector("[aria-label='What is due'] td:nth-child(2):text-is('0')")  # the page comes anew
+    page.wait_for_selector("main:has-text('Nothing is due.')")  # the page comes anew
     page.click("tr:has-text('gate') button")
     page.click("#confirm [value=yes]")
     window.says("main", "No rules")

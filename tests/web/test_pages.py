@@ -11,7 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from storage.account_records import Role
+from storage.case_records import NewExample
+from storage.gallery import EVERYTHING
 from storage.records import GalleryFilter
+from storage.retention_records import Rule
 from tests.web.conftest import NUM_TRACKLETS, PASSWORD, Server
 from web.pages.rendering import Chip, chips, example_words
 from web.resources import Filter
@@ -249,6 +252,26 @@ def test_a_search_of_a_closed_case_can_be_read_not_changed(server: Server, admin
     closed = admin.get("/cases/1").text
     assert "/notes" not in closed
     assert "/export" in closed
+
+
+def test_the_retention_page_says_that_nothing_is_due(server: Server, admin: TestClient) -> None:
+    nothing, retention = "Nothing is due.", server.gallery.retention
+
+    def due() -> tuple[bool, bool, bool]:
+        """Whether the page says that nothing is, lists something, and offers to apply the rules."""
+        html = admin.get("/admin/retention").text
+        return nothing in html, 'aria-label="What is due"' in html, "/retention/apply" in html
+
+    assert due() == (True, False, False), "without a rule"
+    retention.set_rule(Rule("here", 36_500.0, None, None))
+    assert due() == (True, False, False), "with a rule, and nothing as old"
+    retention.set_rule(Rule("here", 1.0, None, None))
+    assert due() == (False, True, True)
+    here = server.gallery.tracklets(GalleryFilter(frozenset({"here"})))
+    examples = [NewExample(each.id) for each in here]
+    server.gallery.cases.add_search("admin", examples, EVERYTHING, 0.5, "test", 1)
+    server.gallery.cases.update_case(1, held=True)
+    assert due() == (True, True, False), "what would be is held, and the table says so"
 
 
 def test_a_case_is_changed_and_deleted_by_its_owner_or_an_admin(server: Server, admin: TestClient) -> None:

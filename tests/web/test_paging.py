@@ -70,7 +70,7 @@ def test_cases_come_in_pages(server: Server) -> None:
     assert len(left[0]) == NUMBER - 1
 
 
-def test_a_case_shows_the_first_of_its_notes_and_searches_and_says_how_to_go_on(server: Server) -> None:
+def test_a_case_shows_the_newest_of_its_notes_and_searches_and_says_how_to_go_on(server: Server) -> None:
     client = server.client("operator")
     case = server.gallery.cases.add_case("bag", "", "operator").id
     few = client.get(f"/api/v1/cases/{case}").json()
@@ -81,7 +81,8 @@ def test_a_case_shows_the_first_of_its_notes_and_searches_and_says_how_to_go_on(
     detail = client.get(f"/api/v1/cases/{case}").json()
     assert (detail["num_notes"], detail["num_searches"]) == (NUMBER, 70)
     notes = follow(client, f"/cases/{case}/notes", "notes")
-    assert [note["text"] for page in notes for note in page] == [f"note {n}." for n in range(NUMBER)]
+    newest_first = [f"note {number}." for number in reversed(range(NUMBER))]
+    assert [note["text"] for page in notes for note in page] == newest_first
     assert detail["notes"] == notes[0]
     behind = client.get(f"/api/v1/cases/{case}/notes", params={"after": detail["next_notes"]}).json()
     assert behind["notes"] == notes[1]
@@ -92,14 +93,14 @@ def test_a_case_shows_the_first_of_its_notes_and_searches_and_says_how_to_go_on(
     assert client.get("/api/v1/searches", params=asked).json()["searches"] == searches[1]
 
     page = f"/cases/{case}"
-    assert walk(client, page, "Later notes", r"note \d+\.") == [f"note {n}." for n in range(NUMBER)]
+    assert walk(client, page, "Older notes", r"note \d+\.") == newest_first
     assert [int(n) for n in walk(client, page, "Older searches", r"<b>Search (\d+)</b>")] == made[::-1]
-    [link] = re.findall(r'href="([^"]+)">Later notes', client.get(page).text)
+    [link] = re.findall(r'href="([^"]+)">Older notes', client.get(page).text)
     [both] = re.findall(r'href="([^"]+)">Older searches', client.get(link.split("#")[0]).text)
     html = client.get(both.replace("&amp;", "&").split("#")[0]).text
     assert f"<b>Search {made[0]}</b>" in html
-    assert "note 50." in html, "each list stays where it is while the other one goes on"
-    assert "note 0." not in html
+    assert "note 69." in html, "each list stays where it is while the other one goes on"
+    assert "note 119." not in html
 
 
 def test_the_notes_of_others_cases_do_not_exist(server: Server) -> None:

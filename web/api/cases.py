@@ -75,7 +75,7 @@ def new_case(services: ServicesDep, caller: OperatorDep, given: NewCase) -> Case
 
 @router.get("/cases/{case_id}")
 def case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> CaseDetail:
-    """A case with the first of its notes and the newest of its searches."""
+    """A case with the newest of its notes and of its searches."""
     return _detail(services, caller, visible_case(services, caller, case_id))
 
 
@@ -116,11 +116,11 @@ def list_notes(
     after: After = None,
     limit: PageSize = 50,
 ) -> NotePage:
-    """The notes of a case, oldest first."""
+    """The notes of a case, newest first."""
     visible_case(services, caller, case_id)
     behind = place(after, int)
     last = None if behind is None else behind[0]
-    found = services.gallery.cases.notes(case_id, after=last, limit=limit + 1)
+    found = services.gallery.cases.notes(case_id, before=last, limit=limit + 1)
     notes, following = paged(found, limit, lambda note: (note.id,))
     return NotePage(notes=[_note_view(note) for note in notes], next=following)
 

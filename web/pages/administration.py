@@ -49,12 +49,14 @@ def users_page(
 @router.get("/admin/retention", response_class=HTMLResponse)
 def retention_page(services: ServicesDep, caller: AdminDep) -> HTMLResponse:
     """Rules, and what they would delete now."""
+    due = keeping.due(services, caller)
     return _page(
         caller,
         "retention",
         "Retention",
         rules=keeping.list_rules(services, caller),
-        due=keeping.due(services, caller),
+        leaves=any(each.crops or each.embeddings or each.tracklets for each in due),
+        due=[each for each in due if each.crops or each.embeddings or each.tracklets or each.held],
         cameras=_cameras(services, caller),
     )
 

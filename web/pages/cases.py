@@ -43,6 +43,7 @@ def case_page(
         case=found,
         owns=caller.name == found.owner or caller.may("admin"),
         notes=notes.notes,
+        then="reload" if notes_after is None else f"{path}#notes",  # a new note is on the first page
         more_notes=further(path, here, "notes_after", notes.next, "#notes"),
         searches=asked.searches,
         more_searches=further(path, here, "searches_after", asked.next, "#searches"),

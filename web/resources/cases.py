@@ -72,7 +72,7 @@ class NoteView(BaseModel):
 
 
 class NotePage(BaseModel):
-    """A page of a case's notes, oldest first."""
+    """A page of a case's notes, newest first."""
 
     notes: list[NoteView]
     next: str | None

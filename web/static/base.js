@@ -185,12 +185,16 @@ export function onKeys(handle) {
 /** Events of the server, while somebody is there to see them. */
 export function listen(handlers) {
   let stream = null;
+  let last = "";
   let seen = Date.now();
   const open = () => {
     if (stream || document.hidden) return;
-    stream = new EventSource(`${API}/events`);
-    for (const [name, handle] of Object.entries(handlers)) {
-      stream.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+    stream = new EventSource(`${API}/events${last && `?after=${last}`}`);
+    for (const [name, handle] of Object.entries({ begin: () => {}, ...handlers })) {
+      stream.addEventListener(name, (event) => {
+        last = event.lastEventId;
+        handle(JSON.parse(event.data));
+      });
     }
   };
   const close = () => {

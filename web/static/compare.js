@@ -121,7 +121,7 @@ function seeker(video, timestamps, show, draw, showInstead) {
     show(wanted);
     requestAnimationFrame(again);
   });
-  whenBroken(video, () => showInstead(wanted));
+  whenBroken(video, () => showInstead(wanted), seek);
   return {
     show: (number) => {
       wanted = number;

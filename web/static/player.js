@@ -10,7 +10,12 @@ export function startTracklet() {
   const video = one("video", root);
   if (video) {
     const words = "The video cannot be played here. The crops show what was kept.";
-    whenBroken(video, () => (one("[data-video-error]").textContent = words));
+    const say = (text) => (one("[data-video-error]").textContent = text);
+    whenBroken(
+      video,
+      () => say(words),
+      () => say(""),
+    );
     startTrajectory(root, video);
   }
   const book = one("[data-flip]", root);
@@ -22,10 +27,33 @@ export function startTracklet() {
   }
 }
 
-/** Tells that a video cannot be played, also when that was known before somebody listened. */
-export function whenBroken(video, tell) {
-  if (video.error) tell();
-  else video.addEventListener("error", tell);
+const ASK_AGAIN_MS = 1000;
+const LONGEST_WAIT_MS = 5 * 60_000;
+
+/**
+ * Tells that a video cannot be played, also when that was known before somebody listened. One that could not
+ * be begun is loaded once more when the server has it, which may be cutting others: then `again` is told.
+ */
+export function whenBroken(video, tell, again) {
+  let waited = false;
+  const broken = async () => {
+    tell();
+    if (waited || video.readyState > HTMLMediaElement.HAVE_NOTHING) return;
+    waited = true;
+    if (!(await comes(video.src, Date.now() + LONGEST_WAIT_MS))) return;
+    video.load();
+    again();
+  };
+  if (video.error) broken();
+  video.addEventListener("error", broken);
+}
+
+/** Waits while a server is busy; whether it then has what was asked for. */
+async function comes(url, until) {
+  const answer = await fetch(url, { headers: { Range: "bytes=0-0" } }).catch(() => null);
+  if (answer?.status !== 503 || Date.now() > until) return Boolean(answer?.ok);
+  await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+  return comes(url, until);
 }
 
 /** When a tracklet was seen where; null where that cannot be had. */

@@ -1,4 +1,4 @@
-"""Accounts, audit trail, cases, retention; and what browsing millions of tracklets by camera needs."""
+"""Accounts, audit trail, cases, retention; and what browsing by camera and time needs among millions."""
 
 from __future__ import annotations
 
@@ -91,6 +91,9 @@ def _add_columns() -> None:
     op.drop_index("ix_tracklets_start_id", "tracklets")
     _index("tracklets", "start", "id", "quality")
     _index("tracklets", "camera", "start", "id", "quality")
+    op.drop_index("ix_gaps_source_id", "gaps")
+    _index("gaps", "start", "id", "end")
+    _index("gaps", "source_id", "start", "id", "end")
 
 
 def _create_browsing() -> None:
@@ -362,6 +365,9 @@ def downgrade() -> None:
     op.drop_index("ix_tracklets_camera_start_id_quality", "tracklets")
     op.drop_index("ix_tracklets_start_id_quality", "tracklets")
     _index("tracklets", "start", "id")
+    op.drop_index("ix_gaps_source_id_start_id_end", "gaps")
+    op.drop_index("ix_gaps_start_id_end", "gaps")
+    _index("gaps", "source_id")
     for table, column in (
         ("tracklets", "searchable"),
         ("tracklets", "has_crops"),
