@@ -89,11 +89,11 @@ class Accounts:
 
         Raises:
             UserExists: Another one has the name.
-            ValueError: The name, the role or a camera's name cannot be.
+            ValueError: The name, the role or a camera's name cannot be, or an admin was given cameras.
         """
         values = {"name": user_name(name), "created": _seconds(now), **_rights(role=role, cameras=cameras)}
         with self._database.writing() as connection:
-            return accounts.insert(connection, values)
+            return _checked(accounts.insert(connection, values))
 
     def update_user(
         self,
@@ -107,12 +107,13 @@ class Accounts:
 
         Raises:
             LastAdmin: No enabled admin would be left.
+            ValueError: An admin would be limited to some cameras.
         """
-        values = _rights(role=role, cameras=cameras)
-        if not isinstance(enabled, EllipsisType):
-            values["enabled"] = bool(enabled)
+        rights = _rights(role=role, cameras=cameras)
+        values = rights if isinstance(enabled, EllipsisType) else {**rights, "enabled": bool(enabled)}
         with self._database.writing() as connection:
-            return accounts.update(connection, user_id, values)
+            user = accounts.update(connection, user_id, values)
+            return _checked(user) if rights else user
 
     def remove_user(self, user_id: int) -> None:
         """Removes a user with sessions, tokens and invitations.
@@ -391,6 +392,15 @@ def _rights(
         allowed = allowed_cameras(cameras)
         values["cameras"] = None if allowed is None else sorted(allowed)
     return values
+
+
+def _checked(user: User) -> User:
+    """The user, unless they are an admin of some cameras: what admins do is not limited by cameras."""
+    if user.role == "admin" and user.cameras is not None:
+        raise ValueError(
+            f"an admin sees every camera: '{user.name}' cannot be an admin and limited to some cameras"
+        )
+    return user
 
 
 def _session(fields: dict[str, Any], user: User) -> Session:

@@ -110,6 +110,8 @@ def test_a_user_from_adding_to_removing(run_cli: Cli, folder: Path) -> None:
         (["remove", "boss"], "'boss' is the last admin"),
         (["set", "boss", "--disable"], "'boss' is the last admin"),
         (["set", "boss"], "what to change"),
+        (["set", "boss", "--camera", "door"], "an admin sees every camera"),
+        (["add", "anna", "--role", "admin", "--camera", "door"], "an admin sees every camera"),
         (["set", "boss", "--camera", "door", "--all-cameras"], "either --camera NAME or --all-cameras"),
     ],
 )

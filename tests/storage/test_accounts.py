@@ -120,7 +120,6 @@ def test_the_last_admin_stays(gallery: Gallery) -> None:
         with pytest.raises(LastAdmin, match="'first' is the last admin"):
             take_away()
         assert accounts.user(first.id) == first
-    accounts.update_user(first.id, cameras=["door"], role="admin")
     accounts.update_user(other.id, role="admin")
     accounts.remove_user(first.id)
     accounts.remove_user(second.id)  # is no admin that could be missed
@@ -133,6 +132,21 @@ def test_the_last_admin_stays(gallery: Gallery) -> None:
     assert accounts.add_user("first", "viewer").id not in (first.id, second.id, other.id)
 
 
+def test_an_admin_is_not_limited_to_some_cameras(gallery: Gallery) -> None:
+    accounts = gallery.accounts
+    with pytest.raises(ValueError, match="an admin sees every camera"):
+        accounts.add_user("eve", "admin", ["door"])
+    boss, anna = accounts.add_user("boss", "admin"), accounts.add_user("anna", "operator", ["door"])
+    for user, change in ((boss, {"cameras": ["door"]}), (boss, {"cameras": []}), (anna, {"role": "admin"})):
+        with pytest.raises(ValueError, match=f"an admin sees every camera: '{user.name}'"):
+            accounts.update_user(user.id, **change)  # type: ignore[arg-type]
+    assert accounts.users() == [anna, boss]
+    assert accounts.update_user(anna.id, role="admin", cameras=None).cameras is None
+    with gallery._database.writing() as connection:  # as older galleries may have it
+        connection.exec_driver_sql(f"UPDATE users SET cameras = '[\"door\"]' WHERE id = {anna.id}")
+    assert not accounts.update_user(anna.id, enabled=False).enabled
+
+
 def test_users_without_any_admin_can_go(gallery: Gallery) -> None:
     viewer = gallery.accounts.add_user("viewer", "viewer")
     gallery.accounts.remove_user(viewer.id)
@@ -142,7 +156,7 @@ def test_users_without_any_admin_can_go(gallery: Gallery) -> None:
 CHANGES_AND_WHETHER_THE_SESSION_STAYS = [
     ({}, True),
     ({"role": "operator"}, True),
-    ({"role": "admin"}, True),
+    ({"role": "admin", "cameras": None}, True),
     ({"role": "viewer"}, False),
     ({"enabled": True}, True),
     ({"enabled": False}, False),
@@ -151,7 +165,7 @@ CHANGES_AND_WHETHER_THE_SESSION_STAYS = [
     ({"cameras": ["door", "hall", "gate"]}, True),
     ({"cameras": ["door"]}, False),
     ({"cameras": []}, False),
-    ({"cameras": ["door", "gate"], "role": "admin"}, False),
+    ({"cameras": ["door", "gate"], "role": "operator"}, False),
 ]
 
 

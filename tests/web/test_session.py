@@ -174,6 +174,25 @@ def test_an_invitation_chooses_a_password_once(server: Server) -> None:
     server.logged_in("grace")
 
 
+def test_an_admin_with_cameras_is_refused_in_words(server: Server) -> None:
+    admin = server.client("admin")
+    server.user("anna", "operator", ["here"])
+    anna, boss = (server.gallery.accounts.user_named(name) for name in ("anna", "admin"))
+    assert anna is not None
+    assert boss is not None
+    for method, path, body in (
+        ("POST", "", {"name": "eve", "role": "admin", "cameras": ["here"]}),
+        ("PATCH", f"/{anna.id}", {"role": "admin"}),
+        ("PATCH", f"/{boss.id}", {"cameras": ["here"]}),
+    ):
+        answer = admin.request(method, f"/api/v1/users{path}", json=body)
+        assert answer.status_code == 422, body
+        assert "an admin sees every camera" in answer.json()["detail"]
+    assert {user.name for user in server.gallery.accounts.users()} == {"admin", "anna"}
+    raised = admin.patch(f"/api/v1/users/{anna.id}", json={"role": "admin", "all_cameras": True})
+    assert (raised.json()["role"], raised.json()["cameras"]) == ("admin", None)
+
+
 def test_an_invitation_expires(server: Server) -> None:
     admin = server.client("admin")
     made = admin.post("/api/v1/users", json={"name": "grace"}).json()

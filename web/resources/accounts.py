@@ -85,7 +85,9 @@ class NewUser(Given):
 
     name: Name = Field(examples=["grace"])
     role: Role = "viewer"
-    cameras: list[CameraName] | None = Field(None, description="null: every camera")
+    cameras: list[CameraName] | None = Field(
+        None, description="null: every camera, as every admin has"
+    )
 
 
 class UserChange(Given):
@@ -94,7 +96,7 @@ class UserChange(Given):
     model_config = ConfigDict(json_schema_extra={"examples": [{"role": "viewer", "cameras": ["door"]}]})
 
     role: Role | None = None
-    cameras: list[CameraName] | None = None
+    cameras: list[CameraName] | None = Field(None, description="not for admins, who see every camera")
     all_cameras: bool = Field(False, description="every camera again")
     enabled: bool | None = None
 

@@ -37,14 +37,24 @@ function put(body, path, value) {
 
 /** Cameras of a user: "every camera" beats the list. */
 function userBody(body, isNew) {
-  const { all_cameras: every, cameras = [], ...rest } = body;
+  const { all_cameras, cameras = [], ...rest } = body;
+  const every = all_cameras || rest.role === "admin";
   if (isNew) return { ...rest, cameras: every ? null : cameras };
   return every ? { ...rest, all_cameras: true } : { ...rest, cameras };
 }
 
 const SEES_NOTHING = "No camera is chosen, so this user will see nothing. Is that meant?";
 
+/** An admin sees every camera, so there is nothing to choose. */
+function startUser(form) {
+  const { role } = form.elements;
+  const fit = () => (one("[data-user-cameras]", form).hidden = role.value === "admin");
+  role.addEventListener("change", fit);
+  fit();
+}
+
 function seesNothing(form) {
+  if (form.elements.role.value === "admin") return false;
   return !form.elements.all_cameras.checked && !one('[name="cameras"]:checked', form);
 }
 
@@ -118,6 +128,7 @@ export function startForms() {
       return form.dataset.api ? submitApi(form) : download(form);
     });
   }
+  all("form[data-user]").forEach(startUser);
   for (const again of all("[data-same-as]")) {
     const first = again.form.elements[again.dataset.sameAs];
     const compare = () =>
