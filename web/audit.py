@@ -41,8 +41,7 @@ def note(
 def note_once(services: Services, caller: Caller, action: str, subject: Mapping[str, Any]) -> None:
     """As `note`, but not again within ten minutes: for what is looked at in many requests."""
     key = (caller.name, action, *sorted(subject.items()))
-    if services.recently.new(key, services.clock()):
-        note(services, caller, action, subject)
+    services.recently.once(key, services.clock(), lambda: note(services, caller, action, subject))
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 _FOR_S = 600.0
 _MOST = 10_000
+_TURNS = 64  # keys that share one wait for each other, seldom and to no harm
 
 
 class Recently:
@@ -16,13 +17,22 @@ class Recently:
     def __init__(self) -> None:
         self._seen: OrderedDict[Hashable, float] = OrderedDict()
         self._lock = threading.Lock()
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
 
-    def new(self, key: Hashable, now: float) -> bool:
-        """Whether the key was not given within the last ten minutes (`now` in seconds)."""
+    def once(self, key: Hashable, now: float, work: Callable[[], None]) -> None:
+        """Do the work, unless it was done for the key within the last ten minutes (`now` in seconds).
+
+        Who asks while it is being done waits for it. Work that fails was not done, so the next one tries again.
+        """
+        with self._turns[hash(key) % _TURNS]:
+            if self._has(key, now):
+                return
+            work()
+            with self._lock:
+                self._seen[key] = now
+
+    def _has(self, key: Hashable, now: float) -> bool:
         with self._lock:
             while self._seen and (now - next(iter(self._seen.values())) > _FOR_S or len(self._seen) > _MOST):
                 self._seen.popitem(last=False)
-            if key in self._seen:
-                return False
-            self._seen[key] = now
-            return True
+            return key in self._seen

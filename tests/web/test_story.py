@@ -336,6 +336,8 @@ def test_what_cannot_be_noted_is_not_done(server: Server) -> None:
         (client, "POST", f"/searches/{made['id']}/decisions", verdict),
         (client, "PATCH", f"/searches/{made['id']}", {"threshold": 0.1}),
         (admin, "POST", "/erasures", {"tracklets": [ids["here", "red"]], "reason": "x", "dry_run": False}),
+        (client, "GET", f"/tracklets/{ids['there', 'red']}/crops/0", None),
+        (client, "GET", f"/tracklets/{ids['there', 'red']}/crops/0", None),  # nor when asked again
     ):  # fmt: skip
         answer = doer.request(method, f"/api/v1{path}", json=body)
         assert answer.status_code == 500, f"{path}: {answer.text}"
@@ -348,6 +350,11 @@ def test_what_cannot_be_noted_is_not_done(server: Server) -> None:
     assert only.decisions == ()
     assert only.threshold == made["threshold"]
     assert gallery.tracklet(ids["here", "red"]).id
+    with gallery._database.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER refuses")
+    for _ in range(2):
+        assert client.get(f"/api/v1/tracklets/{ids['there', 'red']}/crops/0").status_code == 200
+    assert len(gallery.audit.entries(action="tracklet opened")) == 1
 
 
 def test_a_legal_hold_stops_an_erasure(server: Server) -> None:
