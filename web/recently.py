@@ -22,7 +22,7 @@ class Recently:
     def once(self, key: Hashable, now: float, work: Callable[[], None]) -> None:
         """Do the work, unless it was done for the key within the last ten minutes (`now` in seconds).
 
-        Who asks while it is being done waits for it. Work that fails was not done, so the next one tries again.
+        Who asks while it is being done waits for it. Work that fails was not done: the next one tries again.
         """
         with self._turns[hash(key) % _TURNS]:
             if self._has(key, now):

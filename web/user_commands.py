@@ -37,7 +37,9 @@ def add(
         RoleChoice,
         typer.Option(help="viewer: browses and plays; operator: also searches; admin: also manages."),
     ],
-    camera: Annotated[list[str] | None, typer.Option(help="This camera only; may be repeated. Not for admins.")] = None,
+    camera: Annotated[
+        list[str] | None, typer.Option(help="This camera only; may be repeated. Not for admins.")
+    ] = None,
     url: Url = DEFAULT_URL,
     database: DatabaseUrl = None,
 ) -> None:

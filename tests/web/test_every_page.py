@@ -238,6 +238,16 @@ def test_a_result_is_played_compared_and_confirmed(server: Server, window: Windo
     window.until("document.querySelector('#r3 img').src.endsWith('/3/crops/2')")
     page.keyboard.press("p")
     page.wait_for_selector("#r3 img[src$='/thumbnail']")
+    opened = server.gallery.audit.entries(action="result opened", limit=1)[0].subject
+    assert opened == {"search_id": number, "tracklet": 3}
+    path = "**/opened/*"
+    page.route(path, lambda route: route.fulfill(status=503, json={"detail": "the trail is away"}))
+    page.click("#r3 [data-play]")
+    window.says("#r3 .error", "The trail is away.")
+    assert page.get_attribute("#r3 img", "src").endswith("/thumbnail"), "what is not noted is not played"
+    page.unroute(path)
+    window.problems.clear()  # the browser counts a request that failed as one
+    page.focus("#r3 .picture")
     page.keyboard.press("c")
     window.led_to(f"/compare?search={number}&a=1&b=3")
     page.click("button:text-is('Same')")
@@ -277,6 +287,13 @@ def test_somebody_is_invited_chooses_passwords_and_is_shut_out(server: Server, w
     link = page.input_value("#secret[open] #secret-value")
     page.click("#secret [value=ok]")
     window.says(".row:has-text('grace')", "invited")
+    boxes = invite.locator("[data-user-cameras]")
+    assert boxes.is_visible()
+    invite.locator("[name=role]").select_option("admin")
+    assert not boxes.is_visible(), "an admin sees every camera"
+    row = page.locator(".row:has-text('ada')")
+    row.locator("summary").click()
+    assert not row.locator("[data-user-cameras]").is_visible()
 
     context = page.context.browser.new_context()
     guest = Window(context.new_page(), window.url)

@@ -231,6 +231,32 @@ def test_a_case_is_exported_with_all_that_was_decided(server: Server) -> None:
     assert left == []
 
 
+def test_results_that_are_opened_are_noted_with_their_search(server: Server) -> None:
+    ids, client = by_colour(server), server.client("operator")
+    red, green = ids["here", "red"], ids["here", "green"]
+    made = search(client, examples=[{"tracklet": red}])
+
+    def noted() -> list[int]:
+        entries = server.gallery.audit.entries(action="result opened")
+        assert {entry.subject["search_id"] for entry in entries} <= {made["id"]}
+        return [entry.subject["tracklet"] for entry in entries][::-1]
+
+    for _ in range(2):
+        assert client.get(f"/tracklets/{ids['there', 'red']}?search={made['id']}").status_code == 200
+    assert noted() == [ids["there", "red"]]
+    assert client.get(f"/compare?search={made['id']}&a={red}&b={green}").status_code == 200
+    assert client.post(f"/api/v1/searches/{made['id']}/opened/{green}").status_code == 204
+    assert noted() == [ids["there", "red"], green]
+    assert client.get(f"/compare?a={red}&b={green}").status_code == 200
+    server.user("stranger", "operator")
+    stranger = server.logged_in("stranger")
+    for path in (f"/tracklets/{red}?search=", f"/compare?a={green}&b={red}&search="):
+        assert client.get(f"{path}9999").status_code == 404
+        assert stranger.get(f"{path}{made['id']}").status_code == 404
+    assert server.client("viewer").get(f"/tracklets/{red}?search={made['id']}").status_code == 200
+    assert noted() == [ids["there", "red"], green]
+
+
 def test_the_trail_tells_the_story_and_finds_who_changes_it(server: Server) -> None:
     ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
     found = search(client, examples=[{"tracklet": ids["here", "red"]}], reason="lost child")

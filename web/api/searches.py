@@ -28,7 +28,7 @@ from web.access import (
 from web.answers import JPEG, After, jpeg, paged, place
 from web.api import tracklets
 from web.asking import Notes, examples_of
-from web.audit import audited, note
+from web.audit import audited, note, note_once
 from web.problems import Refused
 from web.resources import (
     Filter,
@@ -190,10 +190,10 @@ def undo(
 def opened(
     services: ServicesDep, caller: OperatorDep, search_id: SearchId, tracklet_id: tracklets.TrackletId
 ) -> None:
-    """Tell that a result was looked at closely; the audit trail keeps it."""
+    """Tell that a result is looked at closely; the audit trail keeps it, once in ten minutes."""
     visible_search(services, caller, search_id)
     visible_tracklet(services, caller, tracklet_id)
-    note(services, caller, "result opened", {"search_id": search_id, "tracklet": tracklet_id})
+    note_once(services, caller, "result opened", {"search_id": search_id, "tracklet": tracklet_id})
 
 
 @router.get(

@@ -12,7 +12,7 @@ from pipeline.source_frames import frame_at
 from storage.errors import CaseNotFound
 from web.access import Caller, ServicesDep, ViewerDep, visible_case, visible_search, visible_source
 from web.answers import After
-from web.api import cameras, sources, tracklets
+from web.api import cameras, searches, sources, tracklets
 from web.pages.rendering import chips, example_words, page, query
 from web.playing import shown_file
 from web.problems import Refused
@@ -99,7 +99,10 @@ def browse(
 def tracklet_page(
     services: ServicesDep, caller: ViewerDep, tracklet_id: PathId, search: Number = None
 ) -> HTMLResponse:
-    """One tracklet, to be played."""
+    """One tracklet, to be played; as a result of a search, where its address names one."""
+    search_id = search if caller.may("operator") else None
+    if search_id is not None:
+        searches.opened(services, caller, search_id, tracklet_id)
     found = tracklets.tracklet(services, caller, tracklet_id)
     return page(
         caller,
@@ -108,7 +111,7 @@ def tracklet_page(
         section="/browse",
         tracklet=found,
         moment=_moment(found),
-        search_id=search if caller.may("operator") else None,
+        search_id=search_id,
     )
 
 
@@ -142,6 +145,8 @@ def compare(
     if (search is not None or example is not None) and not caller.may("operator"):
         raise Refused(403, f"this needs the role operator; you have {caller.role}")
     record = None if search is None else visible_search(services, caller, search)
+    if search is not None:
+        searches.opened(services, caller, search, b)
     if a is not None:
         left = _side(tracklets.tracklet(services, caller, a))
     elif record is not None and example is not None:

@@ -85,9 +85,7 @@ class NewUser(Given):
 
     name: Name = Field(examples=["grace"])
     role: Role = "viewer"
-    cameras: list[CameraName] | None = Field(
-        None, description="null: every camera, as every admin has"
-    )
+    cameras: list[CameraName] | None = Field(None, description="null: every camera, as every admin has")
 
 
 class UserChange(Given):

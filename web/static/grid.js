@@ -37,8 +37,8 @@ export function focusCard(card) {
   card.scrollIntoView({ block: "nearest" });
 }
 
-/** Crops of a tracklet, one after the other, in the picture of its card. */
-export function flipInPlace(card) {
+/** Crops of a tracklet, one after the other, in the picture of its card, once `begin` is done. */
+export function flipInPlace(card, begin) {
   const picture = one(".picture img", card);
   const button = one("[data-play]", card);
   if (!picture) return;
@@ -46,6 +46,7 @@ export function flipInPlace(card) {
   const still = `${API}/tracklets/${id}/thumbnail`;
   if (card.stopFlip) return void card.stopFlip();
   guarded(card, async () => {
+    await begin();
     const { num_crops: count } = await askJson("GET", `${API}/tracklets/${id}`);
     let number = 0;
     const timer = setInterval(() => (picture.src = `${API}/tracklets/${id}/crops/${number++ % count}`), 300);

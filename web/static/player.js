@@ -1,12 +1,10 @@
 // One tracklet: its moment of video with the box of the person, and its crops.
 
-import { API, all, ask, askJson, onKeys, one, shape, timeWords } from "./base.js";
+import { API, all, askJson, onKeys, one, shape, timeWords } from "./base.js";
 import { addToTray, trackletItem } from "./examples.js";
 
 export function startTracklet() {
   const root = one(".player");
-  if (root.dataset.search)
-    ask("POST", `${API}/searches/${root.dataset.search}/opened/${root.dataset.tracklet}`).catch(() => {});
   const video = one("video", root);
   if (video) {
     const words = "The video cannot be played here. The crops show what was kept.";

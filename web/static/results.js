@@ -4,6 +4,7 @@ import {
   API,
   all,
   announce,
+  ask,
   askJson,
   guarded,
   jsonOf,
@@ -44,7 +45,7 @@ function clickResult(page, event) {
   const card = event.target.closest(".result");
   const button = event.target.closest("button");
   if (card && button?.dataset.decide) decide(page, card, button.dataset.decide);
-  else if (card && button && "play" in button.dataset) flipInPlace(card);
+  else if (card && button && "play" in button.dataset) play(page, card);
 }
 
 function keyResult(page, event) {
@@ -52,10 +53,15 @@ function keyResult(page, event) {
   const verdict = { s: "same", d: "different", u: "unsure" }[event.key];
   if (event.key === "z" && !page.locked) return (undo(page), true);
   if (card && verdict && !page.locked) return (decide(page, card, verdict), true);
-  if (card && event.key === "p") return (flipInPlace(card), true);
+  if (card && event.key === "p") return (play(page, card), true);
   if (card && event.key === "c") return (one("[data-compare]", card).click(), true);
   if (card && event.key === "o") return (one("[data-open]", card).click(), true);
   return gridKeys(event);
+}
+
+/** The crops play once the audit trail has it that this result was looked at. */
+function play(page, card) {
+  flipInPlace(card, () => ask("POST", `${API}/searches/${page.id}/opened/${card.dataset.tracklet}`));
 }
 
 /** What a result is: a decision of a person weighs more than the threshold. */
