@@ -237,6 +237,12 @@ def test_searches_and_cases_of_others_do_not_exist(server: Server) -> None:
     assert theirs.get(f"/api/v1/searches/{search}").status_code == 200
     assert theirs.get(f"/api/v1/cases/{case}").status_code == 200
     assert theirs.delete(f"/api/v1/cases/{case}").status_code == 403
+    for change in ({"name": "theirs"}, {"description": "theirs"}, {"members": []}, {"held": True}):
+        assert theirs.patch(f"/api/v1/cases/{case}", json=change).status_code == 403, change
+    assert theirs.post(f"/api/v1/cases/{case}/notes", json={"text": "x"}).status_code == 201
+    for closed in (True, False):
+        assert theirs.patch(f"/api/v1/cases/{case}", json={"closed": closed}).status_code == 200
+    assert mine.patch(f"/api/v1/cases/{case}", json={"name": "new"}).json()["name"] == "new"
     assert server.client("admin").get(f"/api/v1/cases/{case}").status_code == 200
 
 

@@ -81,14 +81,16 @@ def case(services: ServicesDep, caller: OperatorDep, case_id: CaseId) -> CaseDet
 
 @router.patch("/cases/{case_id}")
 def change_case(services: ServicesDep, caller: OperatorDep, case_id: CaseId, given: CaseChange) -> CaseDetail:
-    """Change what is named in the request."""
+    """Change what is named in the request: members may close a case and open it again, no more."""
     case = visible_case(services, caller, case_id)
     if given.held is not None and not caller.may("admin"):
         raise Refused(HTTPStatus.FORBIDDEN, "a legal hold is set and lifted by admins")
     values = given.model_dump(exclude_none=True)
+    owns = caller.name == case.owner or caller.may("admin")
+    if not owns and values.keys() & {"name", "description", "members"}:
+        what = "name, description and members are changed by the case's owner or an admin"
+        raise Refused(HTTPStatus.FORBIDDEN, what)
     if given.members is not None:
-        if caller.name != case.owner and not caller.may("admin"):
-            raise Refused(HTTPStatus.FORBIDDEN, "members are chosen by the case's owner or an admin")
         values["members"] = _members(services, given.members)
     if given.closed is not None:
         values["now"] = services.clock()
