@@ -16,7 +16,7 @@ from pipeline.clips import tracklet_clip
 from pipeline.export import whole_path
 from pipeline.feedback import Ranking, rank
 from pipeline.hooks import Hooks
-from pipeline.narrowing import shown_decisions, shows_example
+from pipeline.narrowing import shown_decisions, shown_filter, shows_example
 from pipeline.pointing import QueryError
 from pipeline.query import load_embedder
 from pipeline.report import template
@@ -106,7 +106,9 @@ def _read(
         notes=gallery.cases.notes(case_id)[::-1],
         searches=[_answer(gallery, search, cameras, top_k) for search in reversed(found)],
         spec=None if current is None else current.spec,
-        num_tracklets=gallery.counts()["tracklets"],
+        num_tracklets=sum(
+            each.num_tracklets for each in gallery.cameras() if cameras is None or each.camera in cameras
+        ),
         author=author,
         cameras=cameras,
         time=datetime.now(UTC).timestamp(),
@@ -120,10 +122,11 @@ def _answer(
     history = gallery.cases.history(search.id)
     shown = shown_decisions(gallery, history, cameras)
     examples = [example for example in search.examples if shows_example(example, cameras)]
-    hidden = Hidden(len(search.examples) - len(examples), len(history) - len(shown))
+    asked, num_cameras = shown_filter(search.filter, cameras)
+    hidden = Hidden(len(search.examples) - len(examples), len(history) - len(shown), num_cameras)
     pictures = {example.id: _example_crops(gallery, example) for example in examples}
     ranking, problem = _ranking(gallery, search, cameras, top_k)
-    return AnsweredSearch(search, examples, pictures, ranking, problem, shown, hidden)
+    return AnsweredSearch(search, asked, examples, pictures, ranking, problem, shown, hidden)
 
 
 def _ranking(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -62,7 +62,7 @@ def _search_json(answered: AnsweredSearch, files: CaseMedia) -> dict[str, Any]:
         "reason": search.reason,
         "threshold": answered.threshold,
         "threshold_note": answered.threshold_note,
-        "filter": {**filter_json(search.filter), "min_quality": search.filter.min_quality},
+        "filter": {**filter_json(answered.filter), "min_quality": answered.filter.min_quality},
         "left_out": [
             {"camera": camera, "start": iso(start), "end": iso(end)}
             for camera, start, end in answered.left_out
@@ -81,7 +81,7 @@ def _search_json(answered: AnsweredSearch, files: CaseMedia) -> dict[str, Any]:
             _result_json(rank, hit, answered, files) for rank, hit in enumerate(answered.hits, start=1)
         ],
         "decisions": [_decision_json(decision) for decision in answered.history],
-        "hidden": {"examples": answered.hidden.examples, "decisions": answered.hidden.decisions},
+        "hidden": asdict(answered.hidden),
     }
 
 

@@ -15,7 +15,7 @@ from pipeline.report import filter_words, picture, template
 from pipeline.thresholds import describe_errors
 from pipeline.time_line import clock, lanes, ticks
 from storage.case_records import Case, Decision, Example, Note, SearchRecord
-from storage.records import EmbedderSpec, Hit
+from storage.records import EmbedderSpec, GalleryFilter, Hit
 
 _VERDICTS = {"same": "the same person", "different": "somebody else", "unsure": "not sure"}
 _KINDS = {
@@ -31,14 +31,20 @@ _MAX_PICTURES = 8  # of one example
 
 @dataclass(frozen=True)
 class Hidden:
-    """How many examples and decisions of a search are of cameras that may not be seen."""
+    """How many examples and decisions of a search are of cameras that may not be seen, and how many of those
+    its filter names."""
 
     examples: int
     decisions: int
+    cameras: int
 
     def __str__(self) -> str:
-        numbers = ((self.examples, "example"), (self.decisions, "decision"))
-        return " and ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in numbers if n)
+        numbers = (
+            (self.examples, "example", ""),
+            (self.decisions, "decision", ""),
+            (self.cameras, "name", " in the filter"),
+        )
+        return " and ".join(f"{n} {word}{'' if n == 1 else 's'}{more}" for n, word, more in numbers if n)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class AnsweredSearch:
     """A search of a case with what it finds now, as far as who exports it may see.
 
     Attributes:
+        filter: what was asked for, without cameras that may not be seen.
         examples: those that may be seen; `pictures` are their JPEG files by id.
         ranking: None if there is none; then `problem` says why.
         history: all decisions in order, those taken back included.
@@ -53,6 +60,7 @@ class AnsweredSearch:
     """
 
     search: SearchRecord
+    filter: GalleryFilter
     examples: list[Example]
     pictures: dict[int, Sequence[bytes]]
     ranking: Ranking | None
@@ -96,7 +104,7 @@ class CaseFile:
     Attributes:
         gallery: the gallery's uuid.
         spec: what compares; None in an empty gallery.
-        num_tracklets: how many the gallery holds.
+        num_tracklets: how many the gallery holds of the cameras that the author may see.
         author: who exports it.
         cameras: the only ones that the author may see; None means all.
         time: when, seconds UTC.
@@ -131,11 +139,16 @@ def render(case_file: CaseFile) -> str:
         author=case_file.author,
         model=None if spec is None else str(spec),
         note=case_file.fallback,
-        errors=None if spec is None else describe_errors(spec, case_file.num_tracklets),
+        errors=None if spec is None else _errors(case_file, spec),
         notes=[(note.author, clock(note.created), note.text) for note in case_file.notes],
         searches=[_search(answered) for answered in case_file.searches],
         kinds=_KINDS,
     )
+
+
+def _errors(case_file: CaseFile, spec: EmbedderSpec) -> str:
+    where = "in this gallery" if case_file.cameras is None else "in these cameras"
+    return describe_errors(spec, case_file.num_tracklets, where)
 
 
 def _facts(case_file: CaseFile) -> list[tuple[str, str]]:
@@ -168,12 +181,12 @@ def _search(answered: AnsweredSearch) -> dict[str, Any]:
         "reason": search.reason,
         "threshold": answered.threshold,
         "threshold_note": answered.threshold_note,
-        "asked": filter_words(search.filter),
+        "asked": filter_words(answered.filter),
         "left_out": [
             f"{camera} from {clock(start)} to {clock(end)}" for camera, start, end in answered.left_out
         ],
         "problem": answered.problem,
-        "hidden": str(answered.hidden),
+        "hidden": answered.hidden,
         "learnt": answered.ranking,
         "examples": [_example(answered, example) for example in answered.examples],
         "lanes": lanes(answered.left_out, on_line) if on_line else [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from storage.case_records import Decision, Example
 from storage.gallery import Gallery
@@ -24,6 +25,24 @@ def narrowed(one: GalleryFilter, other: GalleryFilter) -> GalleryFilter | None:
     if start is not None and end is not None and end < start:
         return None
     return GalleryFilter(cameras, excluded, start, end, max(one.min_quality, other.min_quality))
+
+
+def shown_filter(wanted: GalleryFilter, cameras: frozenset[str] | None) -> tuple[GalleryFilter, int]:
+    """A filter as somebody sees it who may see only these cameras (None: all), and how many it names beside.
+
+    With some of its cameras left out it says what was asked for, and is not to be searched with.
+    """
+    if cameras is None:
+        return wanted, 0
+    span = wanted.exclude_span
+    named = wanted.cameras | wanted.exclude_cameras | frozenset(span[:1] if span else ())
+    shown = replace(
+        wanted,
+        cameras=wanted.cameras & cameras,
+        exclude_cameras=wanted.exclude_cameras & cameras,
+        exclude_span=span if span and span[0] in cameras else None,
+    )
+    return shown, len(named - cameras)
 
 
 def overlaps(record: TrackletRecord, spans: Sequence[Span]) -> bool:

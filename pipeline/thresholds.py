@@ -86,11 +86,12 @@ def rates_json(spec: EmbedderSpec) -> list[dict[str, Any]]:
     ]
 
 
-def describe_errors(spec: EmbedderSpec, num_tracklets: int) -> str:
+def describe_errors(spec: EmbedderSpec, num_tracklets: int, where: str) -> str:
     """The model's errors in plain words.
 
     Args:
         num_tracklets: how many are searched.
+        where: they are.
     """
     rates = error_rates(spec)
     if not rates:
@@ -107,7 +108,7 @@ def describe_errors(spec: EmbedderSpec, num_tracklets: int) -> str:
     number = f"about {expected:,}" if expected else "fewer than one"
     return (
         f"Measured on people who walked past six cameras in daylight (Market-1501): {points}. So, of "
-        f"{num_tracklets:,} tracklets in this gallery, {number} of other people reach the stricter "
+        f"{num_tracklets:,} tracklets {where}, {number} of other people reach the stricter "
         "of these lines in each search, and up to three times as many where a person is known by several "
         "tracklets. With your cameras it can be better or worse."
     )

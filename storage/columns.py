@@ -95,6 +95,10 @@ class FilterColumns:
             keep &= ~(self._of(rows, [camera]) & (rows["end"] >= start) & (rows["start"] <= end))
         return np.asarray(rows["id"][keep], np.int64)
 
+    def num_of(self, cameras: Iterable[str]) -> int:
+        """How many tracklets there are of these cameras."""
+        return int(np.count_nonzero(self._of(self._rows[: self._length], cameras)))
+
     def _of(self, rows: Rows, cameras: Iterable[str]) -> BoolArray:
         wanted = [self._codes[camera] for camera in cameras if camera in self._codes]
         return np.isin(rows["camera"], wanted)

@@ -737,9 +737,13 @@ class Gallery:
 
     # Search
 
-    def num_searchable(self) -> int:
-        """How many tracklets the last search of this process could have found; 0 before the first."""
-        return len(self._index)
+    def num_searchable(self, cameras: Collection[str] | None = None) -> int:
+        """How many tracklets the last search of this process could have found; 0 before the first.
+
+        Args:
+            cameras: Count those of these only; None counts all.
+        """
+        return len(self._index) if cameras is None else self._index.num_of(cameras)
 
     def search(
         self,

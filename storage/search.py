@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,11 @@ class GalleryIndex:
         """How many tracklets the last search could have found; 0 before the first."""
         view = self._view
         return 0 if view is None else len(view.index)
+
+    def num_of(self, cameras: Collection[str]) -> int:
+        """As `len`, of these cameras."""
+        with self._lock.reading():
+            return 0 if self._view is None else self._view.columns.num_of(cameras)
 
     def search(
         self, queries: Float32Array, spec: EmbedderSpec, top_k: int, filter: GalleryFilter

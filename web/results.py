@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.feedback import rank
-from pipeline.narrowing import shown_decisions, shows_example
+from pipeline.narrowing import shown_decisions, shown_filter, shows_example
 from pipeline.thresholds import describe_errors
 from storage.case_records import Example, SearchRecord
 from storage.gallery import EVERYTHING
-from storage.records import GalleryFilter
+from storage.records import EmbedderSpec, GalleryFilter
 from web.access import Caller
 from web.api import tracklets
 from web.resources import ExampleView, Filter, GapView, MatchView, SearchResults, SearchView
@@ -46,12 +46,17 @@ def _results(
         **{**search_view(services, caller, record).model_dump(), "threshold": ranking.threshold},
         model=str(ranking.spec),
         note=ranking.fallback,
-        errors=describe_errors(ranking.spec, services.gallery.num_searchable()),
+        errors=_errors(services, caller, ranking.spec),
         notes=[*([ranking.threshold_note] if ranking.threshold_note else []), *(notes or [])],
         matches=matches,
         query_spans=query_spans,
         gaps=_gaps(services, [*shown, *query_spans]),
     )
+
+
+def _errors(services: Services, caller: Caller, spec: EmbedderSpec) -> str:
+    where = "in this gallery" if caller.cameras is None else "in the cameras that you may see"
+    return describe_errors(spec, services.gallery.num_searchable(caller.cameras), where)
 
 
 def _gaps(services: Services, spans: Sequence[tuple[str, float, float]]) -> list[GapView]:
@@ -66,6 +71,7 @@ def search_view(services: Services, caller: Caller, record: SearchRecord) -> Sea
     """A search as the API shows it, without what it finds."""
     examples = visible_examples(caller, record)
     decisions = shown_decisions(services.gallery, record.decisions, caller.cameras)
+    asked, hidden_cameras = shown_filter(record.filter, caller.cameras)
     shown = services.gallery.records(each.tracklet_id for each in examples if each.tracklet_id is not None)
     return SearchView(
         id=record.id,
@@ -74,7 +80,8 @@ def search_view(services: Services, caller: Caller, record: SearchRecord) -> Sea
         created=record.created,
         reason=record.reason,
         threshold=record.threshold,
-        filter=filter_view(record.filter),
+        filter=filter_view(asked),
+        hidden_cameras=hidden_cameras,
         examples=[
             ExampleView(
                 id=each.id,

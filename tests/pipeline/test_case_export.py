@@ -190,7 +190,7 @@ def test_what_may_not_be_seen_is_not_in_it(gallery: Gallery, case: SearchRecord,
     (search,) = values["searches"]
     assert values["exported"]["cameras"] == ["here"]
     assert [result["camera"] for result in search["results"]] == []
-    assert (search["decisions"], search["hidden"]) == ([], {"examples": 0, "decisions": 3})
+    assert (search["decisions"], search["hidden"]) == ([], {"examples": 0, "decisions": 3, "cameras": 0})
     hidden = [f"tracklet-{number}" for number in ids_of(gallery, EVIL)]
     assert not [path for path in folder.rglob("*") if path.parent.name in hidden or path.stem in hidden]
     other = tmp_path / "other"
@@ -200,6 +200,30 @@ def test_what_may_not_be_seen_is_not_in_it(gallery: Gallery, case: SearchRecord,
     )["searches"][0]
     assert (search["results"], search["problem"]) == ([], "no camera may be seen")
     assert [example["tracklet"] for example in search["examples"]] == [None]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        GalleryFilter(cameras=frozenset([EVIL])),
+        GalleryFilter(exclude_cameras=frozenset([EVIL]), exclude_span=("here", 1.0, 2.0)),
+        GalleryFilter(exclude_span=(EVIL, 1.0, 2.0)),
+    ],
+)
+def test_a_filter_names_no_camera_that_may_not_be_seen(
+    gallery: Gallery, case: SearchRecord, tmp_path: Path, asked: GalleryFilter
+) -> None:
+    example = gallery.cases.search(case.id).examples[0]
+    narrow = gallery.cases.add_case("narrow", "", "ada").id
+    gallery.cases.add_search("ada", [NewExample(example.tracklet_id)], asked, 0.5, "", narrow)
+    folder = unpacked(gallery, narrow, tmp_path, cameras=frozenset(["here"]))
+    text, page = ((folder / name).read_text(encoding="utf-8") for name in ("case.json", "report.html"))
+    (search,) = json.loads(text)["searches"]
+    assert (search["filter"]["cameras"], search["filter"]["exclude_cameras"]) == ([], [])
+    assert search["hidden"]["cameras"] == 1
+    assert EVIL not in json.dumps(search)
+    assert "1 name in the filter of cameras that" in page
+    assert "<dd>everything</dd>" not in page
 
 
 def test_an_example_of_another_camera_is_not_shown(
@@ -227,7 +251,7 @@ def test_an_example_of_another_camera_is_not_shown(
     (search,) = json.loads((folder / "case.json").read_text())["searches"]
     shown = [example.id for example, camera in zip(examples, cameras, strict=True) if camera != EVIL]
     assert [example["id"] for example in search["examples"]] == shown
-    assert search["hidden"] == {"examples": 3, "decisions": 3}
+    assert search["hidden"] == {"examples": 3, "decisions": 3, "cameras": 0}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "3 examples and 3 decisions of cameras that" in page
     assert {path.name for path in (folder / "crops").iterdir() if path.name.startswith("example")} == {
@@ -376,14 +400,14 @@ def test_the_threshold_of_a_measured_model_is_its_strictest_point() -> None:
         assert [rate.false_match_rate for rate in rates] == sorted(rate.false_match_rate for rate in rates)
         assert rates[0].similarity > rates[1].similarity
         assert rates[0].true_match_share < rates[1].true_match_share
-        assert "about 50 of other people" in describe_errors(spec, 50_000)
-        assert "1 of 1,000 pairs" in describe_errors(spec, 50_000)
+        assert "about 50 of other people" in describe_errors(spec, 50_000, "here")
+        assert "1 of 1,000 pairs" in describe_errors(spec, 50_000, "here")
 
 
 def test_a_model_that_was_not_measured_says_so() -> None:
     spec = EmbedderSpec("ste_nvan", "ab" * 32, "any", 8)
     assert -1 < threshold_of(spec) < 1
-    assert "not measured" in describe_errors(spec, 50_000)
+    assert "not measured" in describe_errors(spec, 50_000, "here")
 
 
 def test_the_default_weights_are_measured() -> None:

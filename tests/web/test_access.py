@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.testclient import TestClient
 
+from pipeline.thresholds import ErrorRate
 from storage.account_records import ROLES, Role
-from tests.web.conftest import Server
+from tests.web.conftest import NUM_TRACKLETS, THERE, Server
 from web.access import check_rules, handlers
 
 Rule = tuple[str, str, Role | None]
@@ -211,6 +212,35 @@ def test_a_search_of_somebody_limited_to_a_camera_finds_and_decides_there_only(s
     assert {match["tracklet"]["camera"] for match in made["matches"]} <= {"here"}
     verdict = {"tracklet": red_there, "verdict": "same"}
     assert client.post(f"/api/v1/searches/{made['id']}/decisions", json=verdict).status_code == 404
+
+
+def test_a_shared_search_tells_nothing_of_cameras_that_are_not_ones_own(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = (ErrorRate(0.9, 0.001, 0.5),)
+    monkeypatch.setattr("pipeline.thresholds.error_rates", lambda spec: rates)
+    wide = server.client("operator")
+    server.user("narrow", "operator", ["there"])
+    narrow = server.logged_in("narrow")
+    case = wide.post("/api/v1/cases", json={"name": "bag"}).json()["id"]
+    wide.patch(f"/api/v1/cases/{case}", json={"members": ["narrow"]})
+    example = next(each.id for each in server.gallery.tracklets() if each.camera == "there")
+    asked = {"examples": [{"tracklet": example}], "case_id": case}
+    filters = ({"cameras": ["here"]}, {"cameras": ["here", "there"]}, {"exclude_cameras": ["here"]})
+    for number, filter in enumerate(filters, start=1):
+        made = wide.post("/api/v1/searches", json={**asked, "filter": filter}).json()
+        assert (made["filter"] | filter, made["hidden_cameras"]) == (made["filter"], 0)
+        assert f"{NUM_TRACKLETS} tracklets in this gallery" in made["errors"]
+        seen = narrow.get(f"/api/v1/searches/{number}").json()
+        assert "here" not in seen["filter"]["cameras"] + seen["filter"]["exclude_cameras"]
+        assert seen["hidden_cameras"] == 1
+        assert f"{len(THERE)} tracklets in the cameras that you may see" in seen["errors"]
+        page = narrow.get(f"/searches/{number}").text
+        assert "1 camera named in the search that you may not see" in page
+        assert "you may see</dd>" not in page
+        listed = narrow.get(f"/api/v1/cases/{case}").json()["searches"]
+        assert {each["hidden_cameras"] for each in listed} == {1}
+    assert narrow.get("/api/v1/searches/2").json()["filter"]["cameras"] == ["there"]
 
 
 def test_a_user_without_any_camera_sees_nothing(server: Server) -> None:

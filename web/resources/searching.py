@@ -134,7 +134,8 @@ class SearchView(BaseModel):
     created: float
     reason: str
     threshold: float
-    filter: Filter
+    filter: Filter = Field(description="without the cameras that the caller may not see")
+    hidden_cameras: int = Field(description="of the filter, which the caller may not see")
     examples: list[ExampleView]
     hidden_examples: int = Field(description="of cameras that the caller may not see")
     decisions: dict[Verdict, int]
