@@ -1,4 +1,4 @@
-"""What the server does by itself: retention, and sweeping what dead processes left behind."""
+"""What the server does by itself: retention, sweeping what dead processes left, telling the trail's head."""
 
 from __future__ import annotations
 
@@ -12,23 +12,39 @@ from web.audit import note
 from web.services import Services
 
 _EVERY_S = 600.0
-_SWEEP_EVERY_S = 86_400.0
+_DAY_S = 86_400.0
 
 _log = logging.getLogger(__name__)
 
 
 def keep_house(services: Services, stop: threading.Event, clock: Callable[[], float] = monotonic) -> None:
-    """Apply the retention rules and delete expired uploads every ten minutes, sweep once a day, until `stop`.
+    """Apply the retention rules and delete expired uploads every ten minutes, until `stop`.
+
+    The sweep comes once a day; the log is told where the audit trail ends at the start and once a day.
 
     Args:
         clock: seconds, of which differences count.
     """
-    swept = clock()
+    swept, told = clock(), clock() if _tell_head(services) else None
     while not stop.wait(_EVERY_S):
         _done("retention", lambda: apply_rules(services, None, should_stop=stop.is_set))
         _done("the deletion of uploads", services.uploads.sweep)
-        if clock() - swept > _SWEEP_EVERY_S and _done("the sweep", services.gallery.sweep):
+        if (told is None or clock() - told > _DAY_S) and _tell_head(services):
+            told = clock()
+        if clock() - swept > _DAY_S and _done("the sweep", services.gallery.sweep):
             swept = clock()
+
+
+def _tell_head(services: Services) -> bool:
+    """Log where the audit trail ends: a log that is kept elsewhere finds a trail whose end was cut off.
+
+    As a warning, because that is what the server's log has.
+    """
+
+    def tell() -> None:
+        _log.warning("the audit trail's head is %d:%s", *services.gallery.audit.head())
+
+    return _done("telling the audit trail's head", tell)
 
 
 def _done(what: str, work: Callable[[], object]) -> bool:

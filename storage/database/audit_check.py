@@ -68,6 +68,7 @@ def verify(
     if num_erased > num_accounted:
         problems.add(iter([f"{num_erased - num_accounted} pictures are gone that no erasure tells of"]))
     problems.add(_end_problems(last, trail.noted_head(connection)))
+    problems.add(_pictures_behind(connection, last))
     if expected is not None and not is_met:
         problems.add(_rewritten(expected, last))
     return Verification(problems.number == 0, num_entries, last, problems.listed(), num_erased)
@@ -150,6 +151,14 @@ def _end_problems(last: Head, noted: Head | None) -> Iterator[str]:
         yield f"the trail was noted to end with entry {noted[0]} (table audit_head), and goes on to {last[0]}"
     elif noted[1] != last[1]:
         yield f"the last entry, {last[0]}, has another hash than was noted (table audit_head)"
+
+
+def _pictures_behind(connection: sa.Connection, last: Head) -> Iterator[str]:
+    """Pictures come with their entry and never without."""
+    behind = sa.select(sa.func.count(), sa.func.min(audit_crops.c.seq)).where(audit_crops.c.seq > last[0])
+    number, first = connection.execute(behind).one()
+    if number:
+        yield f"the trail ends with entry {last[0]}, but {number} pictures are of entry {first} or later ones"
 
 
 def _rewritten(expected: Head, last: Head) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from hashlib import sha256
@@ -437,6 +438,20 @@ def test_a_trail_cut_off_with_its_head_is_found_by_a_head_noted_earlier(gallery:
     assert problems(gallery, noted) == [
         "entry 6 is not the one whose hash you noted: the trail was written anew"
     ]
+
+
+def test_a_trail_cut_off_with_its_head_is_found_by_the_pictures_of_what_is_gone(gallery: Gallery) -> None:
+    written = filled(gallery)
+    forced(
+        gallery,
+        "DELETE FROM audit WHERE seq >= 2",
+        "UPDATE audit_head SET seq = 1, hash = :hash",
+        hash=written[0].hash,
+    )
+    [line] = problems(gallery)
+    assert re.fullmatch(r"the trail ends with entry 1, but \d pictures are of entry 2 or later ones", line), (
+        line
+    )
 
 
 def test_a_trail_written_anew_is_found_by_a_head_noted_earlier(gallery: Gallery) -> None:

@@ -101,6 +101,35 @@ def test_what_a_killed_process_left_goes_once_a_day(server: Server) -> None:
     assert left.exists(), "the second sweep is due a day after the first"
 
 
+def test_the_log_says_where_the_audit_trail_ends_at_the_start_and_once_a_day(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = server.gallery.audit
+    heads = ["{}:{}".format(*audit.head())]
+
+    def between(number: int) -> None:
+        if number in (1, 145):
+            audit.append("ada", "search", {"number": number, "reason": "secret"})
+            heads.append("{}:{}".format(*audit.head()))
+
+    head, tries = audit.head, []
+
+    def away_at_first() -> tuple[int, str]:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise DatabaseUnavailable("away")
+        return head()
+
+    keep(server, Rounds(145, between))
+    told = [each.getMessage() for each in caplog.records if "audit" in each.getMessage()]
+    assert told == [f"the audit trail's head is {each}" for each in (heads[0], heads[2])]
+    assert "secret" not in caplog.text
+    monkeypatch.setattr(audit, "head", away_at_first)
+    caplog.clear()
+    keep(server, Rounds(2))
+    assert caplog.text.count("the audit trail's head is 2:") == 1, "the next round tries again"
+
+
 def test_an_error_is_logged_and_stops_neither_the_rest_nor_the_next_round(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
