@@ -88,6 +88,11 @@ class AuditTrail:
         with self._database.reading() as connection:
             return audit.entries(connection, before, limit, actor, action, start, end)
 
+    def actions(self) -> list[str]:
+        """Every action that there are entries of, in the order of the alphabet; at most 200."""
+        with self._database.reading() as connection:
+            return audit.actions(connection)
+
     def crop(self, seq: int, number: int) -> bytes | None:
         """The picture in the place `number` of an entry's crops; None if it was erased or never was."""
         with self._database.reading() as connection:

@@ -24,6 +24,7 @@ from storage.errors import GalleryDamaged
 from storage.records import json_object, readable
 
 _LONGEST_ACTION = 64
+_MOST_ACTIONS = 200  # that are told
 
 WITHHELD = "pictures_withheld"
 """In an entry's subject: how many of its pictures were not kept, as whom they show was erased meanwhile."""
@@ -173,6 +174,17 @@ def entries(
     if end is not None:
         statement = statement.where(audit.c.time <= end)
     return [_entry(row) for row in connection.execute(statement)]
+
+
+def actions(connection: sa.Connection) -> list[str]:
+    """Every action that there are entries of: one step of the index for each, however long the trail is."""
+    found: list[str] = []
+    after = sa.select(audit.c.action).order_by(audit.c.action).limit(1)
+    following = connection.scalar(after)
+    while following is not None and len(found) < _MOST_ACTIONS:
+        found.append(str(following))  # SQLite keeps anything in any column
+        following = connection.scalar(after.where(audit.c.action > following))
+    return sorted(found)
 
 
 def crop(connection: sa.Connection, seq: int, number: int) -> bytes | None:

@@ -155,6 +155,13 @@ WRONG_ENTRIES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+def test_every_action_of_the_trail_is_told_by_its_index(gallery: Gallery) -> None:
+    assert gallery.audit.actions() == []
+    for action in ("search", "log-in", "search", "Zeta", "user added", "log-in"):
+        gallery.audit.append("anna", action, {})
+    assert gallery.audit.actions() == ["Zeta", "log-in", "search", "user added"]
+
+
 def test_an_entry_is_checked(gallery: Gallery) -> None:
     for actor, action, subject in WRONG_ENTRIES:
         with pytest.raises(ValueError, match=r"actor and an action|must be JSON"):

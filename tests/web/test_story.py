@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
@@ -329,6 +330,13 @@ def test_a_box_drawn_around_an_erased_person_is_erased_as_well(server: Server) -
     assert sorted(shown.items()) == list(zip(sorted(shown), (404, 200), strict=True))
     verified = admin.get("/api/v1/audit/verify").json()
     assert (verified["ok"], verified["erased_crops"]) == (True, 1)
+
+
+def test_the_page_of_the_trail_suggests_every_action_there_is(server: Server) -> None:
+    admin = server.client("admin")
+    admin.get("/api/v1/audit/verify")
+    page = admin.get("/admin/audit", params={"action": "audit verified"}).text
+    assert re.findall(r'<option value="([^"]*)">', page) == ["audit verified", "log-in"]
 
 
 def test_a_picture_that_no_erasure_tells_of_is_missed(server: Server) -> None:

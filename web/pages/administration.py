@@ -110,7 +110,7 @@ def audit_page(
         "audit",
         "Audit trail",
         entries=found.entries,
-        actions=sorted({entry.action for entry in found.entries}),
+        actions=services.gallery.audit.actions(),
         actor=actor,
         action=action,
         start=start,
