@@ -34,7 +34,7 @@ class CaseChange(Given):
     description: Text | None = None
     members: list[Name] | None = Field(None, max_length=1000)
     closed: StrictBool | None = None
-    held: StrictBool | None = Field(None, description="legal hold: nothing it is about is deleted (admins only)")
+    held: StrictBool | None = Field(None, description="legal hold: what it is about stays (admins only)")
 
 
 class CaseView(BaseModel):
