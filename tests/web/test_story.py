@@ -111,6 +111,37 @@ def test_a_tracklet_says_what_can_be_played_of_it(server: Server) -> None:
     assert float(frame.headers["x-frame-time"]) == pytest.approx(2.0, abs=0.11)
 
 
+@pytest.mark.parametrize("kind", ["tracklets", "sources"])
+def test_ranges_of_a_video_are_those_of_the_standard(server: Server, kind: str) -> None:
+    client, path = server.client("viewer"), f"/api/v1/{kind}/1/video"
+    whole = client.get(path)
+    size = len(whole.content)
+    assert whole.headers["accept-ranges"] == "bytes"
+    assert whole.headers["cache-control"] == "no-store"
+    for asked, first, last in (
+        ("bytes=10-19", 10, 19),
+        ("Bytes=0-", 0, size - 1),
+        ("bytes=-7", size - 7, size - 1),
+        (f"bytes=5-{10 * size}", 5, size - 1),
+        (f"bytes=-{10 * size}", 0, size - 1),
+    ):
+        part = client.get(path, headers={"Range": asked})
+        assert part.status_code == 206, asked
+        assert part.headers["content-range"] == f"bytes {first}-{last}/{size}", asked
+        assert part.headers["content-length"] == str(len(part.content)), asked
+        assert part.content == whole.content[first : last + 1], asked
+    for asked in (f"bytes={size}-", "bytes=999999999-", "bytes=-0"):
+        refused = client.get(path, headers={"Range": asked})
+        assert refused.status_code == refused.json()["status"] == 416, asked
+        assert refused.headers["content-type"] == "application/problem+json", asked
+        assert refused.headers["content-range"] == f"bytes */{size}", asked
+    for asked in ("lines=1-2", "bytes=50-10", "bytes=-", "bytes=1", "bytes=0-1,5-6", f"bytes={'9' * 5000}-"):
+        answer = client.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.content) == (200, whole.content), asked
+    answer = client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"another"'})
+    assert (answer.status_code, answer.content) == (200, whole.content)
+
+
 def test_somebody_is_found_in_the_other_camera(server: Server) -> None:
     ids, client = by_colour(server), server.client("operator")
     found = search(client, examples=[{"tracklet": ids["here", "red"]}], reason="lost child")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from pipeline.clips import clip_start_s, tracklet_moments
 from storage.records import GalleryFilter, TrackletRecord
 from web.access import Caller, ServicesDep, ViewerDep, gallery_filter, visible_tracklet
-from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place, ranged
+from web.answers import JPEG, MP4, After, AskedRange, PageSize, jpeg, paged, place, ranged
 from web.audit import note_once
 from web.playing import browsers_play, picture_size, shown_file
 from web.problems import Refused
@@ -151,12 +151,7 @@ def trajectory(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId
 
 
 @router.get("/tracklets/{tracklet_id}/video", responses=MP4, response_class=Response)
-def video(
-    services: ServicesDep,
-    caller: ViewerDep,
-    tracklet_id: TrackletId,
-    asked: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
-) -> Response:
+def video(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId, asked: AskedRange) -> Response:
     """The moment, cut out of the recording; ranges of bytes are served."""
     _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
     clip = services.clips.get(tracklet_id)
