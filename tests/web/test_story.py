@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from painted import BLUE, RED
 
+from pipeline.crops import decode_jpeg, encode_jpeg
 from tests.web.conftest import HERE, NUM_TRACKLETS, Server
 
 
@@ -109,6 +110,24 @@ def test_a_tracklet_says_what_can_be_played_of_it(server: Server) -> None:
     assert len(source.content) == 100
     frame = client.get(f"/api/v1/sources/{detail['source_id']}/frame", params={"at_s": 2.0})
     assert float(frame.headers["x-frame-time"]) == pytest.approx(2.0, abs=0.11)
+
+
+def test_the_picture_of_a_camera_comes_as_narrow_as_it_is_shown(server: Server) -> None:
+    client, path = server.client("viewer"), "/api/v1/cameras/here/frame"
+    noise = np.random.default_rng(0).integers(0, 256, (540, 960, 3), np.uint8)
+    kept = encode_jpeg(noise, 80)
+    server.gallery.set_camera_view("here", "recorded", frame=kept, frame_time=1000.0)
+    assert client.get(path).content == kept
+    for width in (320, 640):
+        shown = decode_jpeg(client.get(path, params={"width": width}).content)
+        assert shown is not None
+        assert shown.shape == (width * 9 // 16, width, 3)
+    for width in ("321", "0", "wide", ""):
+        assert client.get(path, params={"width": width}).status_code == 422, width
+    small = encode_jpeg(noise[:64, :64], 80)
+    for picture in (small, b"\xff\xd8 damaged"):
+        server.gallery.set_camera_view("here", "recorded", frame=picture, frame_time=1000.0)
+        assert client.get(path, params={"width": 320}).content == picture
 
 
 @pytest.mark.parametrize("kind", ["tracklets", "sources"])
