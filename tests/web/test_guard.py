@@ -104,6 +104,19 @@ def test_head_is_part_of_get_alone(server: Server) -> None:
     assert next(each.action for each in server.gallery.audit.entries()) == "tracklet opened"
 
 
+@pytest.mark.parametrize("change", [{"enabled": 0}, {"enabled": "false"}, {"all_cameras": 1}], ids=str)
+def test_a_body_must_have_the_kinds_of_values_that_are_described(
+    server: Server, change: dict[str, object]
+) -> None:
+    admin = server.client("admin")
+    server.user("grace", "viewer", ["here"])
+    user = server.gallery.accounts.user_named("grace")
+    assert user is not None
+    answer = admin.patch(f"/api/v1/users/{user.id}", json=change)
+    assert answer.status_code == 422
+    assert server.gallery.accounts.user(user.id) == user
+
+
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/tracklets/999999", "/api/v1/tracklets/x"])
 def test_errors_of_the_api_are_problems(server: Server, path: str) -> None:
     answer = server.client("viewer").get(path)
