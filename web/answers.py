@@ -8,13 +8,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path as File
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Path, Query
 from fastapi.responses import Response, StreamingResponse
 
-from web.problems import Refused
+from web.problems import MEDIA_TYPE, Refused
 
 JPEG: dict[int | str, dict[str, Any]] = {
     200: {
@@ -22,19 +22,46 @@ JPEG: dict[int | str, dict[str, Any]] = {
         "description": "A JPEG.",
     }
 }
+FRAME: dict[int | str, dict[str, Any]] = {
+    200: {
+        **JPEG[200],
+        "headers": {
+            "X-Frame-Time": {
+                "description": "When the picture is shown, in seconds from the start.",
+                "schema": {"type": "string", "pattern": r"^[0-9]+\.[0-9]{6}$"},
+                "example": "12.480000",
+            }
+        },
+    }
+}
+_RANGES = {"Accept-Ranges": {"schema": {"type": "string"}, "example": "bytes"}}
 MP4: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
         "description": "A video.",
+        "headers": _RANGES,
     },
     206: {
         "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
         "description": "A part.",
+        "headers": {
+            **_RANGES,
+            "Content-Range": {"schema": {"type": "string"}, "example": "bytes 0-99/665102"},
+        },
+    },
+    416: {
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "description": "The range begins behind the end.",
+        "headers": {"Content-Range": {"schema": {"type": "string"}, "example": "bytes */665102"}},
     },
 }
 
-After = Annotated[str | None, Query(max_length=400, description="`next` of the page before")]
-PageSize = Annotated[int, Query(ge=1, le=500, description="at most so many at once")]
+_CURSOR = "WzE3NjQxNTEyMzAuMCwgMjNd"
+After = Annotated[
+    str | None, Query(max_length=400, description="`next` of the page before", examples=[_CURSOR])
+]
+PageSize = Annotated[int, Query(ge=1, le=500, description="at most so many at once", examples=[50])]
+CropNumber = Annotated[int, Path(ge=0, lt=64, description="from 0, in the order of time", examples=[0])]
 
 _Row = TypeVar("_Row")
 
@@ -44,10 +71,16 @@ _CHUNK_BYTES = 256 * 1024
 
 async def _asked_range(
     asked: Annotated[
-        str | None, Header(alias="Range", description="one range of bytes; others are ignored")
+        str | None,
+        Header(alias="Range", description="one range of bytes; others are ignored", examples=["bytes=0-99"]),
     ] = None,
     if_range: Annotated[
-        str | None, Header(description="the range is then ignored: nothing here has a validator")
+        str | None,
+        Header(
+            alias="If-Range",
+            description="the range is then ignored: no answer has a validator",
+            examples=['"a validator"'],
+        ),
     ] = None,
 ) -> str | None:
     return asked if if_range is None else None
@@ -62,7 +95,7 @@ def jpeg(picture: bytes, headers: dict[str, str] | None = None) -> Response:
     return Response(picture, media_type="image/jpeg", headers=headers)
 
 
-def ranged(content: bytes | Path, media_type: str, asked: str | None) -> Response:
+def ranged(content: bytes | File, media_type: str, asked: str | None) -> Response:
     """All of it, or the one range of bytes that was asked for (RFC 9110, 14).
 
     Raises:
@@ -100,7 +133,7 @@ def _span(asked: str | None, size: int) -> tuple[int, int] | None:
     return begin, end
 
 
-def _read(file: Path, begin: int, end: int) -> Iterator[bytes]:
+def _read(file: File, begin: int, end: int) -> Iterator[bytes]:
     with file.open("rb") as opened:
         opened.seek(begin)
         while begin < end and (chunk := opened.read(min(_CHUNK_BYTES, end - begin))):

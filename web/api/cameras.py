@@ -64,8 +64,10 @@ def list_cameras(services: ServicesDep, caller: ViewerDep) -> list[CameraView]:
 def frame(
     services: ServicesDep,
     caller: ViewerDep,
-    camera: Annotated[str, Path(max_length=200)],
-    width: Annotated[FrameWidth | None, Query(description="pixels at most; none: as it is kept")] = None,
+    camera: Annotated[str, Path(max_length=200, examples=["door"])],
+    width: Annotated[
+        FrameWidth | None, Query(description="pixels at most; none: as it is kept", examples=[320])
+    ] = None,
 ) -> Response:
     """The camera's newest picture, blacked out where its privacy masks are."""
     picture = services.gallery.camera_frame(camera) if caller.sees(camera) else None
