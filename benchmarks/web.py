@@ -1,4 +1,4 @@
-"""How long the server takes to answer twenty users at once, and how heavy its first page is.
+"""How long the server takes to answer twenty users at once, and how heavy its first pages are.
 
     python benchmarks/web.py [--tracklets 1000000] [--searched 100000]
         [--users 20] [--think 1.0] [--seconds 60]
@@ -9,6 +9,9 @@ asks again after a pause of `--think` seconds on average. Of the large gallery t
 lines, with filters that differ each time; of the other, whose tracklets have embeddings of 2048 numbers, they
 search by tracklet.
 With --think 0 nobody pauses, and the table shows what the server can do at most.
+
+The first page after the log-in is loaded by Chromium, with an empty cache and a window of 1280 pixels, over
+the cameras of `examples/three_cameras`; that needs `pip install playwright` and Chromium.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,10 +43,15 @@ from rtsp_server import free_port
 from pipeline.config import load_config
 from pipeline.embedding import build_embedder
 from storage.gallery import Gallery
+from tests.web import site
+from tests.web.weighing import weigh
+from web.passwords import Passwords
 from web.tokens import new_token, token_hash
 
 Ask = Callable[[httpx.Client, random.Random], None]
 CAMERAS, DAYS = 50, 30
+LOADS = 5
+PASSWORD = "only for this measurement"
 
 
 def main() -> None:
@@ -70,6 +79,10 @@ def main() -> None:
         with served(searched) as (url, header):
             asked = {"search": searching(arguments.searched)}
             report(arguments, arguments.searched, url, header, asked)
+        shown = Path(folder) / "shown"
+        site.fill(shown)
+        with served(shown) as (url, _):
+            page_after_log_in(url)
 
 
 @contextmanager
@@ -78,6 +91,7 @@ def served(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     with Gallery.open(folder) as gallery:
         user, token = gallery.accounts.add_user("operator", "operator"), new_token("rt_")
         now = time.time()
+        gallery.accounts.set_password(user.id, Passwords().hash(PASSWORD), now)
         gallery.accounts.add_token(user.id, "bench", token_hash(token), token[:8], "operator", None, now)
     port = free_port()
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "serve", "--gallery", str(folder)]
@@ -207,7 +221,32 @@ def first_page(url: str) -> None:
                     found = re.findall(rb'from "\./([^"]+)"', body)
                     wanted += [f"/static/{each.decode()}" for each in found]
     took = time.perf_counter() - begin
-    print(f"\nfirst page: {sum(sizes.values()) / 1000:.1f} kB in {len(sizes)} files, {1000 * took:.0f} ms\n")
+    print(f"\nlog-in page: {sum(sizes.values()) / 1000:.1f} kB in {len(sizes)} files, {1000 * took:.0f} ms\n")
+
+
+def page_after_log_in(url: str) -> None:
+    """Weigh and time what a browser loads for the page after the log-in, its pictures included."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        took_ms = []
+        for _ in range(LOADS):
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            known = {"name": "operator", "password": PASSWORD}
+            answer = context.request.post(f"{url}/api/v1/session", data=known)
+            if not answer.ok:
+                raise RuntimeError(f"{answer.status}: {answer.text()[:300]}")
+            sizes, each_ms = weigh(context, f"{url}/cameras")
+            took_ms.append(each_ms)
+            context.close()
+        browser.close()
+    pictures = [size for path, size in sizes.items() if "/frame?" in path]
+    print(
+        f"\npage after the log-in: {sum(sizes.values()) / 1000:.1f} kB in {len(sizes)} files, "
+        f"{len(pictures)} of them pictures with {sum(pictures) / 1000:.1f} kB; of {LOADS} loads "
+        f"the median took {np.median(took_ms):.0f} ms, the slowest {max(took_ms):.0f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pipeline.types import Boxes, Image
 FULL_QUALITY_HEIGHT_PX = 128.0
 _FRAME_SIDE_PX = 960
 _FRAME_QUALITY_PERCENT = 80
+_NARROWED_QUALITY_PERCENT = 60
 
 
 def best_crop(xyxy: Boxes, confidence: npt.NDArray[np.float32]) -> int:
@@ -47,11 +48,21 @@ def encode_crop(image: Image, box: npt.NDArray[np.float32], settings: TrackletSe
 
 def encode_frame(image: Image) -> bytes:
     """An RGB picture as JPEG of at most 960 pixels a side."""
-    shrunk = _FRAME_SIDE_PX / max(image.shape[:2])
-    if shrunk < 1.0:
-        height, width = (max(1, round(side * shrunk)) for side in image.shape[:2])
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_jpeg(image, _FRAME_QUALITY_PERCENT)
+    scale = _FRAME_SIDE_PX / max(image.shape[:2])
+    return encode_jpeg(_shrunk(image, scale) if scale < 1.0 else image, _FRAME_QUALITY_PERCENT)
+
+
+def narrowed(jpeg: bytes, width_px: int) -> bytes:
+    """A JPEG of at most so many pixels across; one that is no wider, or damaged, stays as it is."""
+    image = decode_jpeg(jpeg)
+    if image is None or image.shape[1] <= width_px:
+        return jpeg
+    return encode_jpeg(_shrunk(image, width_px / image.shape[1]), _NARROWED_QUALITY_PERCENT)
+
+
+def _shrunk(image: Image, scale: float) -> Image:
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode_jpeg(image: Image, quality_percent: int, fine_colours: bool = False) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -112,7 +113,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Guard, services=services)
     check_rules(app)
     made = app.openapi
-    app.openapi = lambda: complete(made())  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: complete(made()))  # type: ignore[method-assign]
     return app
 
 

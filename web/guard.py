@@ -12,7 +12,7 @@ import logging
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
@@ -76,6 +76,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            await self._head(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         cookie: list[str] = []
         send = _with_headers(send, scope["scheme"] == "https", cookie)
@@ -95,6 +98,19 @@ class Guard:
             await refusal(scope, receive, send)
             return
         await self._answered(scope, receive, send)
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What GET would answer, by the same rules, without its body (RFC 9110, 9.3.2)."""
+        headers = [each for each in scope["headers"] if each[0] != b"range"]  # it is for GET alone
+        with CancelScope() as rest:
+
+            async def sending(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await send(message)
+                    await send({"type": "http.response.body", "body": b""})
+                    rest.cancel()  # the body may be a stream that does not end
+
+            await self({**scope, "method": "GET", "headers": headers}, receive, sending)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer; what it fails at is answered here, with the headers of every answer."""

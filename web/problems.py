@@ -127,18 +127,18 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(sorted(methods))
     return _answer(request, error.status_code, str(error.detail), headers)
 
 
 def _methods(request: Request) -> set[str]:
-    """All that may be done with a path: several handlers share it."""
+    """All that may be done with a path: several handlers share it, and the guard makes HEAD of GET."""
     found: set[str] = set()
     for context in iter_route_contexts(request.app.routes):
         if context.path is not None and compile_path(context.path)[0].match(request.url.path):
             found |= context.methods or set()
-    return found
+    return found | {"HEAD"} if "GET" in found else found
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

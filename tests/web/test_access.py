@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -158,13 +159,24 @@ def test_what_each_role_may_call(server: Server, role: Role | None) -> None:
         )
 
 
+@pytest.mark.parametrize("role", [None, "viewer", "admin"])
+def test_head_tells_nobody_more_than_get(server: Server, role: Role | None) -> None:
+    client = server.anybody() if role is None else server.client(role)
+    for path in sorted({path for method, path, _ in RULES if method == "GET"} - {"/api/v1/events"}):
+        whole, head = call(client, "GET", path), call(client, "HEAD", path)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        for name in ("content-type", "location", "www-authenticate", "cache-control", "allow"):
+            assert head.headers.get(name) == whole.headers.get(name), f"{path}: {name}"
+        assert ("content-length" in head.headers) == ("content-length" in whole.headers), path
+
+
 @pytest.mark.parametrize("path", ["/api/v1/events", "/api/v1/session"])
 def test_the_routes_left_out_above_refuse_strangers(server: Server, path: str) -> None:
     method = "DELETE" if path.endswith("session") else "GET"
     assert call(server.anybody(), method, path).status_code == 401
 
 
-def call(client: TestClient, method: str, path: str) -> object:
+def call(client: TestClient, method: str, path: str) -> Any:
     """The route with ids that do not exist, and a body that fits none of them."""
     filled = re.sub(r"\{camera\}", "nowhere", path)
     filled = re.sub(r"\{(upload_id|token)\}", "0" * 32, filled)

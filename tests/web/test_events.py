@@ -110,6 +110,22 @@ def comes_in(server: Server, camera: str, count: int = 1) -> None:
     server.gallery.add_tracklets(source.id, new, model.spec)
 
 
+def test_head_opens_no_stream(server: Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(events, "_begin", lambda *of: begun.append(of))
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE_S)
+    headers = bearer(server, "viewer")
+    with closing(connection):
+        for _ in range(2):  # the connection is free again
+            connection.request("HEAD", "/api/v1/events", headers=headers)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"")
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        connection.request("GET", "/api/v1/tracklets", headers=headers)
+        assert connection.getresponse().status == 200
+    assert begun == []
+
+
 def test_new_tracklets_are_told_and_old_ones_are_not(server: Server, url: str) -> None:
     with closing(Stream(url, **bearer(server, "viewer"))) as stream:
         comes_in(server, "here", 3)

@@ -92,6 +92,22 @@ def test_filters_are_in_the_address_and_can_be_taken_away(window: Window) -> Non
     assert page.get_by_role("list", name="Filters in use").locator(".chip").count() == 2
 
 
+def test_a_camera_and_an_actor_called_0_are_filters_too(window: Window, server: Server) -> None:
+    page = window.page
+    [tracklet] = add_strangers(server, "0", range(1000, 1001))
+    window.go("/browse")
+    page.click("[data-filters] summary")
+    page.check("[name=camera][value='0']")
+    page.click("[data-filters] .primary")
+    window.led_to("/browse?camera=0")  # and no quality of 0, which is every quality
+    assert page.locator("#grid .card").count() == 1
+    server.gallery.delete_tracklets([tracklet])
+    window.go("/admin/audit")
+    page.fill("[name=actor]", "0")
+    page.click("[data-filters] button")
+    window.led_to("/admin/audit?actor=0")
+
+
 def test_more_tracklets_are_loaded_and_arrow_keys_move_among_them(window: Window) -> None:
     page, cards = window.page, window.page.locator("#grid .card")
     window.go("/browse?camera=gate")

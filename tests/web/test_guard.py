@@ -71,6 +71,52 @@ def test_a_body_that_is_too_large_is_not_read(make_server: Callable[..., Server]
     assert answer.status_code == 413
 
 
+def test_head_has_the_headers_of_get_and_no_body(server: Server) -> None:
+    viewer = server.client("viewer")
+    for path, status in (
+        ("/api/v1/tracklets", 200),
+        ("/api/v1/tracklets/1/thumbnail", 200),
+        ("/api/v1/tracklets/1/video", 200),
+        ("/api/v1/sources/1/video", 200),
+        ("/api/v1/openapi.json", 200),
+        ("/browse", 200),
+        ("/static/retrace.js", 200),
+        ("/api/v1/tracklets/999", 404),
+        ("/static/nothing", 404),
+        ("/api/v1/index", 403),
+    ):
+        whole, head = viewer.get(path), viewer.head(path)
+        assert (head.status_code, head.content) == (status, b""), path
+        told = [{**each.headers, "date": ""} for each in (whole, head)]
+        assert told[0] == told[1], path
+        assert head.headers["content-length"] == str(len(whole.content)), path
+
+
+def test_head_is_part_of_get_alone(server: Server) -> None:
+    viewer = server.client("viewer")
+    head = viewer.head("/api/v1/sources/1/video", headers={"Range": "bytes=0-1"})
+    assert head.status_code == 200  # a range is for GET
+    refused = viewer.head("/api/v1/reindex")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert viewer.put("/api/v1/tracklets").headers["allow"] == "GET, HEAD"
+    assert viewer.put("/static/retrace.js").headers["allow"] == "GET, HEAD"
+    viewer.head("/api/v1/tracklets/1")
+    assert next(each.action for each in server.gallery.audit.entries()) == "tracklet opened"
+
+
+@pytest.mark.parametrize("change", [{"enabled": 0}, {"enabled": "false"}, {"all_cameras": 1}], ids=str)
+def test_a_body_must_have_the_kinds_of_values_that_are_described(
+    server: Server, change: dict[str, object]
+) -> None:
+    admin = server.client("admin")
+    server.user("grace", "viewer", ["here"])
+    user = server.gallery.accounts.user_named("grace")
+    assert user is not None
+    answer = admin.patch(f"/api/v1/users/{user.id}", json=change)
+    assert answer.status_code == 422
+    assert server.gallery.accounts.user(user.id) == user
+
+
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/tracklets/999999", "/api/v1/tracklets/x"])
 def test_errors_of_the_api_are_problems(server: Server, path: str) -> None:
     answer = server.client("viewer").get(path)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
+import httpx2 as httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -82,10 +86,69 @@ def test_the_description_says_how_to_log_in() -> None:
     assert "security" not in description["paths"]["/api/v1/tracklets"]["get"]
 
 
-def test_every_object_that_clients_send_has_an_example() -> None:
+def test_every_parameter_body_and_answer_has_an_example_that_fits() -> None:
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            if body is not None:
-                schema = description["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
-                assert schema.get("examples"), f"{method} {path}: {schema['title']}"
+            for named, thing in _exchanged(operation):
+                schema = _resolved(thing["schema"])
+                if schema.get("format") == "binary":  # pictures, videos and archives
+                    continue
+                examples = _examples(thing)
+                assert examples, f"{method} {path}: {named}"
+                for example in examples:
+                    whole = {**schema, "components": description["components"]}
+                    assert jsonschema_rs.is_valid(whole, example), f"{method} {path}: {named} {example}"
+
+
+def _exchanged(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What goes to an operation and comes back from it, each with its schema."""
+    for parameter in map(_resolved, operation.get("parameters", [])):
+        yield f"{parameter['in']} {parameter['name']}", parameter
+    for kind, body in operation.get("requestBody", {}).get("content", {}).items():
+        yield kind, body
+    for status, answer in operation["responses"].items():
+        for name, header in answer.get("headers", {}).items():
+            yield f"{status} {name}", header
+        for kind, body in answer.get("content", {}).items():
+            yield f"{status} {kind}", body
+
+
+def _examples(thing: dict[str, Any]) -> list[Any]:
+    if "example" in thing:
+        return [thing["example"]]
+    schema = _resolved(thing["schema"])
+    each = _resolved(schema.get("items", {})).get("examples", [])
+    return schema.get("examples") or [[example] for example in each]
+
+
+def _resolved(thing: dict[str, Any]) -> dict[str, Any]:
+    """What a reference points to; anything else is itself."""
+    if "$ref" not in thing:
+        return thing
+    _, _, kind, name = thing["$ref"].split("/")
+    found: dict[str, Any] = description["components"][kind][name]
+    return found
+
+
+def test_a_session_can_send_its_token_with_every_change() -> None:
+    csrf = {"$ref": "#/components/parameters/CsrfToken"}
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            changes = method != "get" and operation.get("security") != []
+            assert operation.get("parameters", []).count(csrf) == changes, f"{method} {path}"
+
+
+def test_the_description_is_the_same_each_time_it_is_asked_for(fuzzed: tuple[str, dict[str, str]]) -> None:
+    url, header = fuzzed
+    first, again = (httpx.get(f"{url}/api/v1/openapi.json", headers=header).json() for _ in range(2))
+    assert first == again == description
+
+
+def test_the_events_are_described_as_they_are_sent() -> None:
+    content = description["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"]
+    stream = content["text/event-stream"]
+    events = re.findall(r"event: (\w+)\ndata: (.+)\n", stream["example"])
+    assert {name for name, _ in events} <= stream["x-events"].keys() == {"begin", "tracklets", "job"}
+    for name, data in events:
+        held = _resolved(stream["x-events"][name])
+        assert jsonschema_rs.is_valid({**held, "components": description["components"]}, json.loads(data))

@@ -21,6 +21,7 @@ from rtsp_server import free_port
 from storage.gallery import Gallery
 from tests.web import site
 from tests.web.conftest import PASSWORD
+from tests.web.weighing import weigh
 
 axe_core = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,6 +254,18 @@ def _broken_rules(page: Any, path: str) -> dict[str, str | None]:
         for each in found["violations"]
         for node in each["nodes"]
     }
+
+
+def test_the_first_page_after_the_log_in_is_light_with_its_pictures(opened: Site, browser: Any) -> None:
+    state = opened.context.storage_state()
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, storage_state=state)
+    sizes, _ = weigh(context, f"{opened.url}/cameras")
+    context.close()
+    pictures = [size for path, size in sizes.items() if "/frame?" in path]
+    assert len(pictures) == len(site.NAMES)
+    assert min(pictures) > 5000
+    assert {"/cameras", "/static/retrace.css", "/static/retrace.js", "/static/base.js"} <= sizes.keys()
+    assert sum(sizes.values()) < 100_000, sizes
 
 
 def test_a_page_comes_within_a_second_and_a_hundred_kilobytes(opened: Site) -> None:

@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from painted import BLUE, RED
 
+from pipeline.crops import decode_jpeg, encode_jpeg
 from tests.web.conftest import HERE, NUM_TRACKLETS, Server
 
 
@@ -110,6 +111,55 @@ def test_a_tracklet_says_what_can_be_played_of_it(server: Server) -> None:
     assert len(source.content) == 100
     frame = client.get(f"/api/v1/sources/{detail['source_id']}/frame", params={"at_s": 2.0})
     assert float(frame.headers["x-frame-time"]) == pytest.approx(2.0, abs=0.11)
+
+
+def test_the_picture_of_a_camera_comes_as_narrow_as_it_is_shown(server: Server) -> None:
+    client, path = server.client("viewer"), "/api/v1/cameras/here/frame"
+    noise = np.random.default_rng(0).integers(0, 256, (540, 960, 3), np.uint8)
+    kept = encode_jpeg(noise, 80)
+    server.gallery.set_camera_view("here", "recorded", frame=kept, frame_time=1000.0)
+    assert client.get(path).content == kept
+    for width in (320, 640):
+        shown = decode_jpeg(client.get(path, params={"width": width}).content)
+        assert shown is not None
+        assert shown.shape == (width * 9 // 16, width, 3)
+    for width in ("321", "0", "wide", ""):
+        assert client.get(path, params={"width": width}).status_code == 422, width
+    small = encode_jpeg(noise[:64, :64], 80)
+    for picture in (small, b"\xff\xd8 damaged"):
+        server.gallery.set_camera_view("here", "recorded", frame=picture, frame_time=1000.0)
+        assert client.get(path, params={"width": 320}).content == picture
+
+
+@pytest.mark.parametrize("kind", ["tracklets", "sources"])
+def test_ranges_of_a_video_are_those_of_the_standard(server: Server, kind: str) -> None:
+    client, path = server.client("viewer"), f"/api/v1/{kind}/1/video"
+    whole = client.get(path)
+    size = len(whole.content)
+    assert whole.headers["accept-ranges"] == "bytes"
+    assert whole.headers["cache-control"] == "no-store"
+    for asked, first, last in (
+        ("bytes=10-19", 10, 19),
+        ("Bytes=0-", 0, size - 1),
+        ("bytes=-7", size - 7, size - 1),
+        (f"bytes=5-{10 * size}", 5, size - 1),
+        (f"bytes=-{10 * size}", 0, size - 1),
+    ):
+        part = client.get(path, headers={"Range": asked})
+        assert part.status_code == 206, asked
+        assert part.headers["content-range"] == f"bytes {first}-{last}/{size}", asked
+        assert part.headers["content-length"] == str(len(part.content)), asked
+        assert part.content == whole.content[first : last + 1], asked
+    for asked in (f"bytes={size}-", "bytes=999999999-", "bytes=-0"):
+        refused = client.get(path, headers={"Range": asked})
+        assert refused.status_code == refused.json()["status"] == 416, asked
+        assert refused.headers["content-type"] == "application/problem+json", asked
+        assert refused.headers["content-range"] == f"bytes */{size}", asked
+    for asked in ("lines=1-2", "bytes=50-10", "bytes=-", "bytes=1", "bytes=0-1,5-6", f"bytes={'9' * 5000}-"):
+        answer = client.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.content) == (200, whole.content), asked
+    answer = client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"another"'})
+    assert (answer.status_code, answer.content) == (200, whole.content)
 
 
 def test_somebody_is_found_in_the_other_camera(server: Server) -> None:

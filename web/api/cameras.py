@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
+from pipeline.crops import narrowed
 from web.access import ServicesDep, ViewerDep
 from web.answers import JPEG, jpeg
 from web.problems import Refused
@@ -17,6 +19,14 @@ router = APIRouter(tags=["cameras"])
 
 STALE_S = 60.0
 """A run tells of its cameras every ten seconds; after so long it is no longer there."""
+
+
+class FrameWidth(IntEnum):
+    """Pixels across that a camera's picture can be had at; pages show the small one."""
+
+    SMALL = 320
+    LARGE = 640
+
 
 _OF_A_RUN = ("streaming", "connecting", "waiting")
 
@@ -51,9 +61,16 @@ def list_cameras(services: ServicesDep, caller: ViewerDep) -> list[CameraView]:
 
 
 @router.get("/cameras/{camera:path}/frame", responses=JPEG, response_class=Response)
-def frame(services: ServicesDep, caller: ViewerDep, camera: Annotated[str, Path(max_length=200)]) -> Response:
+def frame(
+    services: ServicesDep,
+    caller: ViewerDep,
+    camera: Annotated[str, Path(max_length=200, examples=["door"])],
+    width: Annotated[
+        FrameWidth | None, Query(description="pixels at most; none: as it is kept", examples=[320])
+    ] = None,
+) -> Response:
     """The camera's newest picture, blacked out where its privacy masks are."""
     picture = services.gallery.camera_frame(camera) if caller.sees(camera) else None
     if picture is None:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no picture of a camera '{camera}'")
-    return jpeg(picture)
+    return jpeg(picture if width is None else narrowed(picture, width))

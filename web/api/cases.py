@@ -32,7 +32,7 @@ from web.services import Services
 
 router = APIRouter(tags=["cases"])
 
-CaseId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+CaseId = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[3])]
 
 _ZIP: dict[int | str, dict[str, Any]] = {
     200: {
@@ -46,7 +46,9 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 def list_cases(
     services: ServicesDep,
     caller: OperatorDep,
-    closed: Annotated[bool | None, Query(description="only those, or only the open ones")] = None,
+    closed: Annotated[
+        bool | None, Query(description="only those, or only the open ones", examples=[False])
+    ] = None,
     after: After = None,
     limit: PageSize = 50,
 ) -> CasePage:

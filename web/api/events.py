@@ -10,9 +10,11 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from web.access import Caller, ServicesDep, ViewerDep, still_holds
 from web.api.index import job_view
+from web.resources import Arrived, Begun, JobView
 from web.services import Services
 
 router = APIRouter(tags=["events"])
@@ -23,8 +25,34 @@ _LONGEST_S = 60.0  # then browsers connect again
 
 _LAST = "the `id` of the last event that arrived: what came in since is counted"
 
+EVENTS: dict[str, type[BaseModel]] = {"begin": Begun, "tracklets": Arrived, "job": JobView}
+"""What each event holds, as JSON."""
+
+_EXAMPLE = """retry: 5000
+id: 17
+event: begin
+data: {}
+
+id: 23
+event: tracklets
+data: {"count": 3}
+
+: still here
+
+"""
 _STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."}
+    200: {
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": _EXAMPLE,
+                "x-events": {
+                    name: {"$ref": f"#/components/schemas/{held.__name__}"} for name, held in EVENTS.items()
+                },
+            }
+        },
+        "description": "Events; `x-events` says what the data of each of them is.",
+    }
 }
 
 
@@ -33,9 +61,9 @@ async def events(
     services: ServicesDep,
     caller: ViewerDep,
     request: Request,
-    after: Annotated[int | None, Query(ge=0, le=2**63 - 1, description=_LAST)] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**63 - 1, description=_LAST, examples=[23])] = None,
     last_event_id: Annotated[
-        int | None, Header(ge=0, le=2**63 - 1, description=f"{_LAST}; goes before `after`")
+        int | None, Header(ge=0, le=2**63 - 1, description=f"{_LAST}; goes before `after`", examples=[23])
     ] = None,
 ) -> StreamingResponse:
     """`begin` {}; `tracklets` {count} when some came in; for admins `job`, as /index has it, of long work.
@@ -53,7 +81,7 @@ async def _events(
     begin = quiet = loop.time()
     told, counted = await to_thread.run_sync(_begin, services, caller, behind)
     told_job = -1
-    yield f"retry: 5000\n{_event('begin', {}, told)}"
+    yield f"retry: 5000\n{_event('begin', Begun(), told)}"
     while loop.time() - begin < _LONGEST_S and not await request.is_disconnected():
         found = await to_thread.run_sync(_look, services, caller, counted)
         if found is None:
@@ -62,11 +90,11 @@ async def _events(
         counted, count = found
         if count:
             told = counted
-            lines.append(_event("tracklets", {"count": count}, told))
+            lines.append(_event("tracklets", Arrived(count=count), told))
         job = services.jobs.newest if caller.may("admin") else None
         if job is not None and job.number != told_job:
             told_job = job.number
-            lines.append(_event("job", job_view(job).model_dump(), told))
+            lines.append(_event("job", job_view(job), told))
         if not lines and loop.time() - quiet > _KEEP_ALIVE_S:
             lines.append(": still here\n\n")
         if lines:
@@ -93,5 +121,5 @@ def _look(services: Services, caller: Caller, counted: int) -> tuple[int, int] |
     return services.gallery.arrived(counted, caller.cameras)
 
 
-def _event(name: str, values: dict[str, Any], number: int) -> str:
-    return f"id: {number}\nevent: {name}\ndata: {json.dumps(values)}\n\n"
+def _event(name: str, held: BaseModel, number: int) -> str:
+    return f"id: {number}\nevent: {name}\ndata: {json.dumps(held.model_dump())}\n\n"

@@ -35,7 +35,7 @@ def set_rule(services: ServicesDep, caller: AdminDep, given: Rule) -> Rule:
 
 @router.delete("/retention", status_code=HTTPStatus.NO_CONTENT)
 def remove_rule(
-    services: ServicesDep, caller: AdminDep, camera: Annotated[str, Query(max_length=200)]
+    services: ServicesDep, caller: AdminDep, camera: Annotated[str, Query(max_length=200, examples=["door"])]
 ) -> None:
     """Remove a camera's rule: the default one applies again, if there is one."""
     with audited(services, caller, "retention rule removed", {"camera": camera}):

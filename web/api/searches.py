@@ -25,7 +25,7 @@ from web.access import (
     visible_search,
     visible_tracklet,
 )
-from web.answers import JPEG, After, jpeg, paged, place
+from web.answers import JPEG, After, CropNumber, jpeg, paged, place
 from web.api import tracklets
 from web.asking import Notes, examples_of
 from web.audit import audited, note, note_once
@@ -43,8 +43,8 @@ from web.services import Services
 
 router = APIRouter(tags=["searches"])
 
-SearchId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-Limit = Annotated[int, Query(ge=1, le=500, description="results")]
+SearchId = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[9])]
+Limit = Annotated[int, Query(ge=1, le=500, description="results", examples=[60])]
 
 _PAGE = 50
 
@@ -82,7 +82,7 @@ def new_search(
 def list_searches(
     services: ServicesDep,
     caller: OperatorDep,
-    case_id: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    case_id: Annotated[int | None, Query(ge=1, le=2**63 - 1, examples=[3])] = None,
     after: After = None,
 ) -> SearchList:
     """One's own searches, or those of a case; newest first."""
@@ -203,8 +203,8 @@ def example_crop(
     services: ServicesDep,
     caller: OperatorDep,
     search_id: SearchId,
-    example_id: Annotated[int, Path(ge=1, le=2**63 - 1)],
-    number: Annotated[int, Path(ge=0, lt=64)],
+    example_id: Annotated[int, Path(ge=1, le=2**63 - 1, examples=[5])],
+    number: CropNumber,
 ) -> Response:
     """A picture of the person searched for, of an example that is no tracklet."""
     record = visible_search(services, caller, search_id)

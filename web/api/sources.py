@@ -7,7 +7,7 @@ from pathlib import Path as File
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from pipeline.crops import encode_jpeg
 from pipeline.pointing import people_in
@@ -15,7 +15,7 @@ from pipeline.source_frames import frame_at
 from pipeline.types import Image
 from storage.records import SourceRecord
 from web.access import Caller, OperatorDep, ServicesDep, ViewerDep, visible_source
-from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place
+from web.answers import FRAME, MP4, After, AskedRange, PageSize, jpeg, paged, place, ranged
 from web.audit import note_once
 from web.playing import browsers_play, may_be_shown, media_type, shown_file
 from web.problems import Refused
@@ -24,15 +24,17 @@ from web.services import Services
 
 router = APIRouter(tags=["sources"])
 
-SourceId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-AtS = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False, description="seconds from its start")]
+SourceId = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[2])]
+AtS = Annotated[
+    float, Query(ge=0, le=1e9, allow_inf_nan=False, description="seconds from its start", examples=[12.5])
+]
 
 
 @router.get("/sources")
 def list_sources(
     services: ServicesDep,
     caller: ViewerDep,
-    camera: CameraName | None = None,
+    camera: Annotated[CameraName | None, Query(description="only its", examples=["door"])] = None,
     after: After = None,
     limit: PageSize = 50,
 ) -> SourcePage:
@@ -55,17 +57,17 @@ def source(services: ServicesDep, caller: ViewerDep, source_id: SourceId) -> Sou
 
 
 @router.get("/sources/{source_id}/video", responses=MP4, response_class=Response)
-def video(services: ServicesDep, caller: ViewerDep, source_id: SourceId) -> Response:
+def video(services: ServicesDep, caller: ViewerDep, source_id: SourceId, asked: AskedRange) -> Response:
     """The recording itself, where browsers play it; ranges of bytes are served."""
     file = _file(services, caller, source_id)
     if not browsers_play(file):
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "browsers do not play this recording: ask for its frames"
         )
-    return FileResponse(file, media_type=media_type(file), headers={"Cache-Control": "no-store"})
+    return ranged(file, media_type(file), asked)
 
 
-@router.get("/sources/{source_id}/frame", responses=JPEG, response_class=Response)
+@router.get("/sources/{source_id}/frame", responses=FRAME, response_class=Response)
 def frame(services: ServicesDep, caller: ViewerDep, source_id: SourceId, at_s: AtS = 0.0) -> Response:
     """The picture shown at a moment; the header X-Frame-Time says which, in seconds from the start."""
     image, since_s, _ = frame_at(_file(services, caller, source_id), services.config.video, at_s)

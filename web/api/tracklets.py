@@ -5,13 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from pipeline.clips import clip_start_s, tracklet_moments
 from storage.records import GalleryFilter, TrackletRecord
 from web.access import Caller, ServicesDep, ViewerDep, gallery_filter, visible_tracklet
-from web.answers import JPEG, MP4, After, PageSize, jpeg, paged, place, ranged
+from web.answers import JPEG, MP4, After, AskedRange, CropNumber, PageSize, jpeg, paged, place, ranged
 from web.audit import note_once
 from web.playing import browsers_play, picture_size, shown_file
 from web.problems import Refused
@@ -31,12 +31,20 @@ from web.services import Services
 router = APIRouter(tags=["tracklets"])
 _MAX_GAPS = 500
 
-TrackletId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-Cameras = Annotated[list[CameraName] | None, Query(alias="camera", description="only these")]
-OtherCameras = Annotated[list[CameraName] | None, Query(alias="exclude_camera", description="none of these")]
-Start = Annotated[Seconds | None, Query(description="only what was there then or later")]
-End = Annotated[Seconds | None, Query(description="only what was there then or earlier")]
-MinQuality = Annotated[float, Query(ge=0, le=1)]
+TrackletId = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[17])]
+Cameras = Annotated[
+    list[CameraName] | None, Query(alias="camera", description="only these", examples=[["door", "yard"]])
+]
+OtherCameras = Annotated[
+    list[CameraName] | None, Query(alias="exclude_camera", description="none of these", examples=[["lift"]])
+]
+Start = Annotated[
+    Seconds | None, Query(description="only what was there then or later", examples=[1764151200.0])
+]
+End = Annotated[
+    Seconds | None, Query(description="only what was there then or earlier", examples=[1764154800.0])
+]
+MinQuality = Annotated[float, Query(ge=0, le=1, examples=[0.5])]
 
 
 @router.get("/tracklets")
@@ -48,7 +56,7 @@ def list_tracklets(
     start: Start = None,
     end: End = None,
     min_quality: MinQuality = 0.0,
-    newest_first: bool = True,
+    newest_first: Annotated[bool, Query(examples=[True])] = True,
     after: After = None,
     limit: PageSize = 60,
 ) -> TrackletPage:
@@ -79,7 +87,7 @@ def time_line(
     start: Start = None,
     end: End = None,
     min_quality: MinQuality = 0.0,
-    num_bins: Annotated[int, Query(ge=1, le=1000)] = 120,
+    num_bins: Annotated[int, Query(ge=1, le=1000, examples=[120])] = 120,
 ) -> TimeLineView:
     """How many tracklets began in each span of time, by camera, and when there were no pictures."""
     inside = gallery_filter(caller, _filter(camera, exclude_camera, start, end, min_quality))
@@ -128,7 +136,7 @@ def crop(
     services: ServicesDep,
     caller: ViewerDep,
     tracklet_id: TrackletId,
-    number: Annotated[int, Path(ge=0, lt=64)],
+    number: CropNumber,
 ) -> Response:
     """One of the crops, in the order of time."""
     _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
@@ -151,12 +159,7 @@ def trajectory(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId
 
 
 @router.get("/tracklets/{tracklet_id}/video", responses=MP4, response_class=Response)
-def video(
-    services: ServicesDep,
-    caller: ViewerDep,
-    tracklet_id: TrackletId,
-    asked: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
-) -> Response:
+def video(services: ServicesDep, caller: ViewerDep, tracklet_id: TrackletId, asked: AskedRange) -> Response:
     """The moment, cut out of the recording; ranges of bytes are served."""
     _opened(services, caller, visible_tracklet(services, caller, tracklet_id))
     clip = services.clips.get(tracklet_id)

@@ -10,10 +10,11 @@ from fastapi.responses import Response
 
 from storage.audit_records import AuditEntry
 from web.access import AdminDep, ServicesDep
-from web.answers import JPEG, After, PageSize, jpeg, paged, place
+from web.answers import JPEG, After, CropNumber, PageSize, jpeg, paged, place
+from web.api.tracklets import End, Start
 from web.audit import note
 from web.problems import Refused
-from web.resources import AuditPage, AuditView, Seconds, Verification
+from web.resources import AuditPage, AuditView, Verification
 
 router = APIRouter(tags=["audit"])
 
@@ -22,10 +23,10 @@ router = APIRouter(tags=["audit"])
 def list_entries(
     services: ServicesDep,
     caller: AdminDep,
-    actor: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
-    action: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
-    start: Seconds | None = None,
-    end: Seconds | None = None,
+    actor: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$", examples=["ada"])] = None,
+    action: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$", examples=["search"])] = None,
+    start: Start = None,
+    end: End = None,
     after: After = None,
     limit: PageSize = 100,
 ) -> AuditPage:
@@ -48,7 +49,12 @@ def verify(
     services: ServicesDep,
     caller: AdminDep,
     head: Annotated[
-        str | None, Query(pattern=r"^\d{1,18}:[0-9a-f]{64}$", description="a head noted down before")
+        str | None,
+        Query(
+            pattern=r"^\d{1,18}:[0-9a-f]{64}$",
+            description="a head noted down before",
+            examples=["41:" + "9f0c" * 16],
+        ),
     ] = None,
 ) -> Verification:
     """Go through the whole trail: is any row missing or altered?"""
@@ -71,8 +77,8 @@ def verify(
 def crop(
     services: ServicesDep,
     caller: AdminDep,
-    seq: Annotated[int, Path(ge=1, le=2**63 - 1)],
-    number: Annotated[int, Path(ge=0, lt=64)],
+    seq: Annotated[int, Path(ge=1, le=2**63 - 1, examples=[41])],
+    number: CropNumber,
 ) -> Response:
     """A picture that was searched with, unless it was erased."""
     picture = services.gallery.audit.crop(seq, number)

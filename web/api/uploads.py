@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from pipeline.crops import encode_jpeg
 from web.access import OperatorDep, ServicesDep
-from web.answers import JPEG, jpeg
+from web.answers import FRAME, jpeg
 from web.api.sources import persons_in
 from web.audit import note
 from web.problems import Refused
@@ -19,8 +19,11 @@ from web.resources import Persons, UploadView
 
 router = APIRouter(tags=["uploads"])
 
-UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
-AtS = Annotated[float, Query(ge=0, le=86_400, allow_inf_nan=False, description="seconds from its start")]
+UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$", examples=["0f0f" * 8])]
+AtS = Annotated[
+    float,
+    Query(ge=0, le=86_400, allow_inf_nan=False, description="seconds from its start", examples=[12.5]),
+]
 
 _LONGEST_S = 600.0  # for an upload to come in and be read
 
@@ -57,7 +60,7 @@ async def upload(services: ServicesDep, caller: OperatorDep, request: Request) -
     )
 
 
-@router.get("/uploads/{upload_id}/frame", responses=JPEG, response_class=Response)
+@router.get("/uploads/{upload_id}/frame", responses=FRAME, response_class=Response)
 def frame(services: ServicesDep, caller: OperatorDep, upload_id: UploadId, at_s: AtS = 0.0) -> Response:
     """The picture, or a clip's picture at a moment."""
     image, since_s = services.uploads.frame(upload_id, caller.name, at_s)

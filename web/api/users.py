@@ -29,7 +29,7 @@ from web.tokens import API_PREFIX, new_token, token_hash
 
 router = APIRouter(tags=["users"])
 
-Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Id = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[2])]
 
 _DAY_S = 86_400.0
 _HINT = 8  # letters of a token, by which its owner knows it again
@@ -91,7 +91,7 @@ def invite_again(services: ServicesDep, caller: AdminDep, user_id: Id) -> Invita
 def list_tokens(
     services: ServicesDep,
     caller: ViewerDep,
-    mine: Annotated[bool, Query(description="for admins: only their own")] = False,
+    mine: Annotated[bool, Query(description="for admins: only their own", examples=[True])] = False,
     after: After = None,
     limit: PageSize = 50,
 ) -> TokenPage:

@@ -31,6 +31,8 @@ from web.resources.administration import (
     WeightView,
 )
 from web.resources.browsing import (
+    Arrived,
+    Begun,
     CameraView,
     GapView,
     SourcePage,
@@ -86,8 +88,10 @@ from web.resources.searching import (
 )
 
 __all__ = [
+    "Arrived",
     "AuditPage",
     "AuditView",
+    "Begun",
     "Box",
     "CameraName",
     "CameraView",

@@ -83,6 +83,16 @@ class TimeLineView(BaseModel):
     gaps: list[GapView] = Field(description="by their start; of more than 500, the newest 500")
 
 
+class Begun(BaseModel):
+    """The event `begin`: the stream is open."""
+
+
+class Arrived(BaseModel):
+    """The event `tracklets`: some came in."""
+
+    count: int = Field(ge=1, description="since the event before")
+
+
 class SourceView(BaseModel):
     """A recording or a run of a live camera."""
 

@@ -25,9 +25,9 @@ Password = Annotated[str, StringConstraints(min_length=12, max_length=200)]
 
 
 class Given(BaseModel):
-    """Base of what clients send: unknown keys are errors."""
+    """Base of what clients send: unknown keys are errors, and so is "1" or 1 where it says true."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Problem(BaseModel):

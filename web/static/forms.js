@@ -139,7 +139,7 @@ export function startForms() {
   all("[data-filters]").forEach(startFilters);
 }
 
-/** Filters live in the URL: times as seconds UTC, and nothing that is empty. */
+/** Filters live in the URL: times as seconds UTC, and nothing that is empty or as it is anyway. */
 function startFilters(form) {
   for (const field of all("[data-epoch]", form)) {
     const hidden = form.elements[field.dataset.epoch];
@@ -148,7 +148,7 @@ function startFilters(form) {
   }
   form.addEventListener("submit", () => {
     const empty = [...form.elements].filter(
-      (field) => field.name && ["", "0", field.dataset.default].includes(field.value),
+      (field) => field.name && ["", field.dataset.default].includes(field.value),
     );
     empty.forEach((field) => (field.disabled = true));
     setTimeout(() => empty.forEach((field) => (field.disabled = false)), 0);
