@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from web.resources.common import (
     CameraName,
@@ -95,8 +95,8 @@ class UserChange(Given):
 
     role: Role | None = None
     cameras: list[CameraName] | None = Field(None, description="not for admins, who see every camera")
-    all_cameras: StrictBool = Field(False, description="every camera again")
-    enabled: StrictBool | None = None
+    all_cameras: bool = Field(False, description="every camera again")
+    enabled: bool | None = None
 
 
 class UserPage(BaseModel):

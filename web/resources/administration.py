@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from web.resources.common import (
     Days,
@@ -56,7 +56,7 @@ class ErasureRequest(Given):
         [], max_length=1000, description="searches whose pictures show the person, too"
     )
     reason: Line = Field(min_length=1, examples=["request of 2026-11-20"])
-    dry_run: StrictBool = True
+    dry_run: bool = True
 
 
 class ErasureView(BaseModel):

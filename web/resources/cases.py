@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from web.resources.common import (
     Given,
@@ -33,8 +33,8 @@ class CaseChange(Given):
     name: Name | None = None
     description: Text | None = None
     members: list[Name] | None = Field(None, max_length=1000)
-    closed: StrictBool | None = None
-    held: StrictBool | None = Field(None, description="legal hold: what it is about stays (admins only)")
+    closed: bool | None = None
+    held: bool | None = Field(None, description="legal hold: what it is about stays (admins only)")
 
 
 class CaseView(BaseModel):
