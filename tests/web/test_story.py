@@ -8,15 +8,21 @@ import re
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from painted import BLUE, RED
 
+from models import weights
+from models.checkpoint import load_model, save_checkpoint
 from pipeline.crops import decode_jpeg, encode_jpeg
+from storage.needles import Needle, of_jpeg, search_files
+from storage.retention_records import Rule
 from tests.web.conftest import HERE, NUM_TRACKLETS, Server
 
 
@@ -389,6 +395,42 @@ def test_the_page_of_the_trail_suggests_every_action_there_is(server: Server) ->
     assert re.findall(r'<option value="([^"]*)">', page) == ["audit verified", "log-in"]
 
 
+def test_somebody_searched_for_by_an_upload_alone_is_erased(server: Server) -> None:
+    client, admin = server.client("operator"), server.client("admin")
+    picture = encode_jpeg(np.random.default_rng(7).integers(0, 256, (96, 48, 3), np.uint8), 90)
+    upload = client.post("/api/v1/uploads", content=picture).json()["id"]
+    found = search(client, examples=[{"upload": upload}])
+    example = found["examples"][0]["id"]
+    shown = client.get(f"/api/v1/searches/{found['id']}/examples/{example}/crops/0").content
+    [row] = admin.get("/api/v1/audit", params={"action": "search"}).json()["entries"]
+    kept = admin.get(f"/api/v1/audit/{row['seq']}/crops/0").content
+    needles = [needle for jpeg in (shown, kept) for needle in of_jpeg("it", jpeg)]
+    folder = server.gallery.folder
+    assert holding(folder, needles)
+    assert [file for file in (server.gallery.work_folder / "uploads").rglob("*") if file.is_file()]
+    page = admin.get("/admin/erasure", params={"search": found["id"]}).text
+    assert "data-erasure" in page
+    assert f"erase search {found['id']}" in page
+    wanted = {"tracklets": [], "searches": [found["id"]], "reason": "asked for on paper"}
+    assert admin.post("/api/v1/erasures", json={**wanted, "searches": []}).status_code == 422
+    dry = admin.post("/api/v1/erasures", json=wanted).json()
+    assert (dry["counts"]["search_examples"], dry["searches"]) == (1, [found["id"]])
+    done = admin.post("/api/v1/erasures", json={**wanted, "dry_run": False}).json()
+    assert (done["tracklets"], done["remaining"]) == (0, [])
+    assert holding(folder, needles) == []
+    assert not [file for file in (server.gallery.work_folder / "uploads").rglob("*") if file.is_file()]
+    assert client.get(f"/api/v1/searches/{found['id']}").status_code == 404
+    assert admin.get(f"/api/v1/audit/{row['seq']}/crops/0").status_code == 404
+    assert admin.get("/api/v1/audit/verify").json()["ok"]
+    assert len(list(server.gallery.tracklets())) == NUM_TRACKLETS
+
+
+def holding(folder: Path, needles: list[Needle]) -> list[str]:
+    """Files below a folder, the database and its log among them, that hold a piece of a picture."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return sorted(file.name for file in search_files(files, needles))
+
+
 def test_a_picture_that_no_erasure_tells_of_is_missed(server: Server) -> None:
     ids, client, admin = by_colour(server), server.client("operator"), server.client("admin")
     search(client, examples=[{"tracklet": ids["here", "red"]}])
@@ -479,6 +521,74 @@ def test_a_reindex_tells_how_far_it_is_and_can_be_taken_back(make_server: Callab
     assert state["counts"]["tracklets"] == NUM_TRACKLETS
     assert state["generations"][0]["missing"] == 0
     assert admin.post("/api/v1/reindex/rollback").status_code == 404
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of imported weights."""
+    monkeypatch.setenv("RETRACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_a_reindex_takes_imported_weights_by_name(server: Server, cache: Path) -> None:
+    name, file = "ste_nvan_r50_synthetic", cache / "again.safetensors"
+    save_checkpoint(load_model(weights.resolve(name, "embedder").path), file, {"by": "us"}, storage="int8")
+    digest = weights.import_weights(file, name="ours", kind="embedder").sha256
+    admin = server.client("admin")
+    assert {"embedder": "ste_nvan", "weights": "ours"} in admin.get("/api/v1/embedders").json()
+    for chosen in ({}, {"weights": "ours"}):
+        asked = {"embedder": "ste_nvan", **chosen}
+        assert admin.post("/api/v1/reindex", json=asked).status_code == 202
+        server.services.jobs.wait(120)
+    state = admin.get("/api/v1/index").json()
+    assert state["job"]["state"] == "done", state["job"]
+    hashes = {each["status"]: each["embedder"]["weights_sha256"] for each in state["generations"]}
+    assert hashes == {"previous": weights.card(name).sha256, "current": digest}
+    page = admin.get("/admin/index").text
+    assert all(f">{each[:10]}</code>" in page for each in hashes.values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"embedder": "nonsense"}, "no embedder named 'nonsense'"),
+        ({"embedder": "nvan"}, "nvan without weights cannot run on this machine; what can: "),
+        ({"embedder": "openvino_reid"}, "cannot run"),
+        ({"embedder": "nvan", "weights": "ste_nvan_r50_synthetic"}, "cannot run"),
+        ({"embedder": "ste_nvan", "weights": "yolo11n"}, "cannot run"),
+        ({"embedder": "ste_nvan", "weights": "{path}"}, "cannot run"),
+        ({"embedder": "ste_nvan", "weights": "odd"}, "cannot be loaded"),
+    ],
+)
+def test_what_cannot_embed_is_refused_before_the_work_begins(
+    server: Server, cache: Path, asked: dict[str, str], words: str
+) -> None:
+    torch.save({"a": torch.zeros(1)}, cache / "odd.pth")
+    weights.import_weights(cache / "odd.pth", kind="embedder")
+    admin = server.client("admin")
+    given = {key: value.format(path="/odd.pth") for key, value in asked.items()}
+    answer = admin.post("/api/v1/reindex", json=given)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+    assert "--" not in answer.json()["detail"]
+    assert admin.get("/api/v1/index").json()["job"] is None
+
+
+def test_a_reindex_says_before_and_after_whom_it_loses(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    gallery, admin = server.gallery, server.client("admin")
+    gallery.retention.set_rule(Rule("here", crops_days=1))
+    gallery.retention.apply(server.clock())
+    assert admin.get("/api/v1/index").json()["without_crops"] == len(HERE)
+    page = admin.get("/admin/index").text
+    assert page.count(f"{len(HERE)} tracklets have no crops left.") == 2, "in the text and before the start"
+    assert admin.post("/api/v1/reindex", json={"embedder": "ste_nvan"}).status_code == 202
+    server.services.jobs.wait(120)
+    job = admin.get("/api/v1/index").json()["job"]
+    assert job["state"] == "done"
+    assert f"{len(HERE)} tracklets can no longer be found" in job["message"]
+    assert "going back to the previous embeddings" in job["message"]
+    assert admin.post("/api/v1/reindex/rollback").json()["without_crops"] == len(HERE)
 
 
 def test_blue_trousers_are_of_the_person_with_the_red_top() -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from pipeline import plugins
 from web.access import AdminDep, Caller, ServicesDep, visible_search
 from web.answers import After
 from web.api import cameras, index, keeping, trail, users
@@ -74,8 +73,6 @@ def erasure_page(
         record = visible_search(services, caller, search)
         ids |= {each.tracklet_id for each in record.examples if each.tracklet_id is not None}
         ids |= {each.tracklet_id for each in record.decisions if each.verdict == "same"}
-        if not ids:
-            problem = f'search {search} has no tracklets as examples, and none was decided "same"'
     return _page(
         caller,
         "erasure",
@@ -122,15 +119,13 @@ def audit_page(
 @router.get("/admin/index", response_class=HTMLResponse)
 def index_page(services: ServicesDep, caller: AdminDep) -> HTMLResponse:
     """Embeddings, weights, re-indexing."""
-    from models.ste_nvan import VARIANTS  # not before it is needed: torch comes with it
-
     return _page(
         caller,
         "index",
         "Index and weights",
         index=index.index_state(services, caller),
         weights=index.list_weights(services, caller),
-        embedders=sorted({*plugins.available("embedders"), *VARIANTS}),
+        embedders=index.list_embedders(services, caller),
     )
 
 

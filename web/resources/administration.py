@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from web.resources.common import (
     Days,
@@ -43,7 +43,7 @@ class DueView(BaseModel):
 
 
 class ErasureRequest(Given):
-    """A person's tracklets that shall leave no trace."""
+    """A person's tracklets, and searches with pictures of the person, that shall leave no trace."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -51,12 +51,18 @@ class ErasureRequest(Given):
         }
     )
 
-    tracklets: list[Id] = Field(min_length=1, max_length=10_000)
+    tracklets: list[Id] = Field(max_length=10_000, description="may be empty where there are searches")
     searches: list[Id] = Field(
         [], max_length=1000, description="searches whose pictures show the person, too"
     )
     reason: Line = Field(min_length=1, examples=["request of 2026-11-20"])
     dry_run: bool = True
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.tracklets and not self.searches:
+            raise ValueError("nothing to erase: name tracklets or searches")
+        return self
 
 
 class ErasureView(BaseModel):
@@ -127,6 +133,9 @@ class IndexState(BaseModel):
     backend: str
     counts: dict[str, int]
     free_bytes: int
+    without_crops: int = Field(
+        description="tracklets that are found now and have no crops left: a re-index would lose them"
+    )
     generations: list[GenerationView]
     job: JobView | None
 
@@ -143,12 +152,24 @@ class JobView(BaseModel):
     started: float
 
 
+class EmbedderView(BaseModel):
+    """An embedder that can run on this machine, with its weights."""
+
+    embedder: str = Field(examples=["ste_nvan"])
+    weights: str | None = Field(
+        examples=["ste_nvan_r50_synthetic"], description="name of a card; null: it needs none"
+    )
+
+
 class NewReindex(Given):
     """Embed the gallery anew with another embedder."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"embedder": "ste_nvan"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"embedder": "ste_nvan", "weights": "ste_nvan_r50_synthetic"}]}
+    )
 
     embedder: Name = Field(examples=["ste_nvan"])
+    weights: Name | None = Field(None, description="name of a card; null: those that came with Retrace")
 
 
 class Health(BaseModel):
