@@ -11,6 +11,7 @@ from storage.gallery import Gallery
 from web.clip_cache import ClipCache
 from web.jobs import Jobs
 from web.networks import Networks
+from web.passwords import Passwords
 from web.services import Services
 from web.settings import ServerSettings
 
@@ -21,6 +22,7 @@ def assemble(
     settings: ServerSettings,
     device: str | None = None,
     clock: Callable[[], float] = time.time,
+    passwords: Passwords | None = None,
 ) -> Services:
     """The parts of a server over one gallery.
 
@@ -30,6 +32,7 @@ def assemble(
         settings: of the server.
         device: where networks run; None: the GPU if there is one.
         clock: seconds UTC.
+        passwords: hashes and checks them; None: as much work as a secret deserves.
     """
     gallery.work_folder.mkdir(exist_ok=True)
     return Services(
@@ -40,5 +43,6 @@ def assemble(
         uploads=Uploads(gallery.work_folder / "uploads"),
         clips=ClipCache(gallery),
         jobs=Jobs(),
+        passwords=passwords or Passwords(),
         clock=clock,
     )

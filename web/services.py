@@ -44,7 +44,7 @@ class Services:
     uploads: Uploads
     clips: ClipCache
     jobs: Jobs
-    passwords: Passwords = field(default_factory=Passwords)
+    passwords: Passwords
     recently: Recently = field(default_factory=Recently)
     turns: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(max(2, os.cpu_count() or 2))

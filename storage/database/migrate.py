@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from storage.database.schema import VERSION, VERSION_TABLE
 from storage.errors import NewerSchema, OlderSchema
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -20,6 +21,8 @@ _ALEMBIC = threading.Lock()  # alembic hands the connection to a migration throu
 
 def scripts() -> ScriptDirectory:
     """The migrations that come with this code."""
+    from alembic.script import ScriptDirectory  # a fifth of a command's start, and seldom needed
+
     return ScriptDirectory(str(MIGRATIONS))
 
 
@@ -53,6 +56,9 @@ def check(connection: sa.Connection, place: str, *, for_writing: bool) -> str | 
 
 def upgrade(connection: sa.Connection) -> None:
     """Runs the missing migrations inside the caller's transaction: all of them or none."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

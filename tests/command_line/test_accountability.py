@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import run_pipeline
 from pipeline.embedding import build_embedder
 from pipeline.plugins import PluginSettings
 from storage.audit_records import AuditCrop, AuditEntry
@@ -116,14 +117,14 @@ def test_a_user_from_adding_to_removing(run_cli: Cli, folder: Path) -> None:
     ],
 )
 def test_wrong_input_is_one_line_and_changes_nothing(
-    run_cli: Cli, folder: Path, arguments: list[str], words: str
+    capsys: pytest.CaptureFixture[str], folder: Path, arguments: list[str], words: str
 ) -> None:
     with Gallery.open(folder) as gallery:
         boss = gallery.accounts.add_user("boss", "admin")
-    result = run_cli("user", *arguments, "--gallery", folder)
-    assert result.returncode == 2
-    assert words in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert run_pipeline.main(["user", *arguments, "--gallery", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
     with Gallery.open(folder, read_only=True) as gallery:
         assert gallery.accounts.users() == [boss]
         assert gallery.audit.entries() == []

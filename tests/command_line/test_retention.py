@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import run_pipeline
 from pipeline.embedding import build_embedder
 from pipeline.plugins import PluginSettings
 from pipeline.uploads import Uploads
@@ -79,11 +80,13 @@ def test_rules_from_setting_to_applying(run_cli: Cli, folder: Path) -> None:
         (["remove", "--default"], "there is no default rule"),
     ],
 )
-def test_wrong_rules_are_one_line(run_cli: Cli, folder: Path, arguments: list[str], words: str) -> None:
-    result = run_cli("retention", *arguments, "--gallery", folder)
-    assert result.returncode == 2
-    assert words in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+def test_wrong_rules_are_one_line(
+    capsys: pytest.CaptureFixture[str], folder: Path, arguments: list[str], words: str
+) -> None:
+    assert run_pipeline.main(["retention", *arguments, "--gallery", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
 
 
 def test_tracklets_are_erased_and_the_check_runs(run_cli: Cli, folder: Path) -> None:
@@ -156,8 +159,6 @@ def test_one_search_is_erased(run_cli: Cli, folder: Path) -> None:
 def test_what_is_left_fails_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    import run_pipeline
-
     monkeypatch.setattr("storage.media.MediaFolder.remove", lambda *_: None)
     erase = ["erase", "--gallery", str(folder), "--tracklet", "1", "--reason", "r", "--yes"]
     result = CliRunner().invoke(run_pipeline.app, erase)
@@ -179,11 +180,11 @@ def test_what_is_left_fails_the_command(folder: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_wrong_erasures_are_one_line_and_delete_nothing(
-    run_cli: Cli, folder: Path, arguments: list[str], words: str
+    capsys: pytest.CaptureFixture[str], folder: Path, arguments: list[str], words: str
 ) -> None:
-    result = run_cli("erase", "--gallery", folder, *arguments)
-    assert result.returncode == 2
-    assert words in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert run_pipeline.main(["erase", "--gallery", str(folder), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
     with Gallery.open(folder, read_only=True) as gallery:
         assert gallery.counts()["tracklets"] == 3

@@ -7,9 +7,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -17,6 +19,8 @@ from argon2 import profiles
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from painted import BLACK, BLUE, GREEN, RED, WHITE, YELLOW, Painted, Scene, make_scene
+from starlette.datastructures import State
+from starlette.middleware import Middleware
 
 from pipeline.config import Config, load_config
 from pipeline.ingest import ingest
@@ -25,6 +29,7 @@ from storage.account_records import Role
 from storage.gallery import Gallery
 from web.app import create_app
 from web.assembly import assemble
+from web.guard import Guard
 from web.passwords import Passwords
 from web.services import Services
 from web.settings import ServerSettings
@@ -140,13 +145,24 @@ class Server:
         return token
 
 
+@cache
+def app_without_gallery() -> FastAPI:
+    """Every test's app has its routes: to prepare them takes most of a second."""
+    return create_app(cast(Any, None))
+
+
 def serve_copy(filled: Filled, folder: Path, config: Config | None = None, **settings: Any) -> Server:
     """A server over a copy of the painted gallery; close it."""
     shutil.copytree(filled.folder, folder)
     gallery, clock = Gallery.open(folder), Clock()
-    services = assemble(gallery, config or filled.config(), ServerSettings(**settings), clock=clock)
-    services = replace(services, passwords=Passwords(profiles.CHEAPEST))  # hundreds of log-ins, and no secret
-    return Server(services, create_app(services), clock)
+    services = assemble(
+        gallery, config or filled.config(), ServerSettings(**settings), clock=clock,
+        passwords=Passwords(profiles.CHEAPEST),  # hundreds of log-ins, and no secret
+    )  # fmt: skip
+    app = copy(app_without_gallery())
+    app.state = State({**vars(app.state)["_state"], "services": services})
+    app.user_middleware = [Middleware(Guard, services=services)]
+    return Server(services, app, clock)
 
 
 @contextmanager

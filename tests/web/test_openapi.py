@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import httpx2 as httpx
 import jsonschema_rs
@@ -15,16 +15,15 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.web.conftest import Filled, listening, serve_copy
+from tests.web.conftest import Filled, app_without_gallery, listening, serve_copy
 from web import guard, resources
-from web.app import create_app
 from web.settings import ServerSettings
 
 EXAMPLES = int(os.environ.get("RETRACE_API_EXAMPLES", "6"))
 """Requests of each kind for each operation; more find more."""
 
 
-description = create_app(cast(Any, None)).openapi()
+description = app_without_gallery().openapi()
 described = schemathesis.openapi.from_dict(description).exclude(path="/api/v1/events")  # it does not end
 
 
