@@ -332,6 +332,7 @@ def reindex(
                 f"{summary.seconds:.1f} s, {summary.not_embeddable} could not be; {summary.sampled} sampled "
                 "ones match themselves. Queries use the new embeddings (undo with reindex --rollback)."
             )
+            text = f"{text} {summary.lost_words('reindex --rollback')}".strip()
     _print_json(result) if as_json else typer.echo(text)
 
 

@@ -38,7 +38,8 @@ class ReindexSummary:
         embedder: the model that made it.
         tracklets: tracklets in the gallery.
         embedded: rows written by this run.
-        not_embeddable: tracklets the model or their crops give no embedding of; they are not found any more.
+        not_embeddable: tracklets the model or their crops give no embedding of.
+        lost: those of them that were found until the switch; going back finds them again.
         sampled: tracklets whose fresh embedding was compared with the stored one, and searched for.
         seconds: wall time.
     """
@@ -48,11 +49,22 @@ class ReindexSummary:
     tracklets: int
     embedded: int
     not_embeddable: int
+    lost: int
     sampled: int
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def lost_words(self, back: str) -> str:
+        """How many are lost, as a sentence; `back` says how to go back. Empty when none is."""
+        if not self.lost:
+            return ""
+        words = "tracklet" if self.lost == 1 else "tracklets"
+        return (
+            f"{self.lost} {words} can no longer be found, having no crops that could be embedded anew: "
+            f"{back} brings that back."
+        )
 
 
 def reindex(
@@ -71,6 +83,7 @@ def reindex(
     """
     hooks = hooks or Hooks()
     begin = perf_counter()
+    former = gallery.generations.current_model()
     generation = gallery.generations.begin(embedder.spec)
     embedded, failed = _fill(gallery, generation, embedder, settings, hooks)
     sampled = _verify(gallery, generation, embedder, settings)
@@ -86,6 +99,7 @@ def reindex(
         tracklets=gallery.counts()["tracklets"],
         embedded=embedded,
         not_embeddable=failed,
+        lost=0 if former is None else gallery.generations.num_lost(former.id, generation.id),
         sampled=sampled,
         seconds=round(perf_counter() - begin, 3),
     )

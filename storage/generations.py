@@ -50,6 +50,16 @@ class Generations:
             generations.get(connection, generation_id)
             return generations.num_missing(connection, generation_id)
 
+    def num_without_crops(self) -> int:
+        """How many tracklets searches find that no other model can embed, because their crops are gone."""
+        with self._database.reading() as connection:
+            return generations.num_without_crops(connection)
+
+    def num_lost(self, former_id: int, generation_id: int) -> int:
+        """How many tracklets have an embedding in the former generation and none in the other one."""
+        with self._database.reading() as connection:
+            return generations.num_lost(connection, former_id, generation_id)
+
     def missing(self, generation_id: int, *, after_id: int = 0, limit: int = 256) -> list[int]:
         """Up to `limit` ids above `after_id` of tracklets without an embedding in a generation, rising.
 

@@ -115,6 +115,25 @@ def num_missing(connection: sa.Connection, generation_id: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
+def num_without_crops(connection: sa.Connection) -> int:
+    """How many tracklets have an embedding in the current generation and no crops left."""
+    found = current(connection)
+    if found is None:
+        return 0
+    which = sa.and_(~tracklets.c.has_crops, _has(found[0]))
+    return int(
+        connection.execute(sa.select(sa.func.count()).select_from(tracklets).where(which)).scalar_one()
+    )
+
+
+def num_lost(connection: sa.Connection, former_id: int, generation_id: int) -> int:
+    """How many tracklets have an embedding in the former generation and none in the other one."""
+    which = sa.and_(_has(former_id), _lacks(generation_id))
+    return int(
+        connection.execute(sa.select(sa.func.count()).select_from(tracklets).where(which)).scalar_one()
+    )
+
+
 def add(connection: sa.Connection, generation_id: int, ids: Sequence[int], vectors: Float32Array) -> int:
     """Adds embeddings (N, D), except to tracklets that are gone, expired or have one; returns how many."""
     there = media_versions(connection, ids, tracklets.c.searchable)
@@ -246,11 +265,15 @@ def _delete(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
     connection.execute(sa.delete(generations).where(which))  # embeddings go with them
 
 
-def _lacks(generation_id: int) -> sa.ColumnElement[bool]:
+def _has(generation_id: int) -> sa.ColumnElement[bool]:
     row = sa.select(1).where(
         embeddings.c.tracklet_id == tracklets.c.id, embeddings.c.generation_id == generation_id
     )
-    return sa.and_(tracklets.c.searchable, ~row.correlate(tracklets).exists())
+    return row.correlate(tracklets).exists()
+
+
+def _lacks(generation_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(tracklets.c.searchable, ~_has(generation_id))
 
 
 def _spec(row: AnyRow) -> EmbedderSpec:

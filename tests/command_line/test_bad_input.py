@@ -367,7 +367,13 @@ def test_a_tracklet_without_crops_can_be_asked_for_and_does_not_stop_a_reindex(
         capsys.readouterr()
         assert run_pipeline.main([*other, *more]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert (summary["embedded"], summary["not_embeddable"]) == (3, 1)
+    assert (summary["embedded"], summary["not_embeddable"], summary["lost"]) == (3, 1, 1)
+    assert run_pipeline.main([*other[:-1], "--set", "embedder.stripes=6"]) == 0  # back to what found it
+    assert "can no longer" not in capsys.readouterr().out
+    assert run_pipeline.main([*other[:-1], "--set", "embedder.stripes=4"]) == 0
+    said = capsys.readouterr().out
+    assert "1 tracklet can no longer be found" in said
+    assert "reindex --rollback brings that back" in said
 
 
 def test_a_lost_media_folder_does_not_empty_the_gallery(tmp_path: Path, capsys: Capture) -> None:

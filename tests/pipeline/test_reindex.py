@@ -196,6 +196,24 @@ def test_what_retention_has_taken_is_not_made_again(folder: Path) -> None:
         assert {hit.record.id for hit in hits} == set(ids[3:])
 
 
+def test_those_that_a_switch_loses_are_counted_and_going_back_finds_them(folder: Path) -> None:
+    with Gallery.open(folder) as gallery:
+        ids = [record.id for record in gallery.tracklets()]
+        assert gallery.generations.num_without_crops() == 0
+        with gallery._database.writing() as connection:
+            retention.take(connection, "crops", ids[:2])
+            retention.take(connection, "embeddings", ids[1:2])  # this one is not found any more as it is
+        assert gallery.generations.num_without_crops() == 1
+        summary = reindex(gallery, stripes(3), BatchSettings())
+        assert (summary.not_embeddable, summary.lost) == (1, 1)
+        assert summary.lost_words("X").startswith("1 tracklet can no longer be found")
+        assert reindex(gallery, stripes(3), BatchSettings()).lost == 0  # the same model: nothing changes
+        assert gallery.generations.num_without_crops() == 0
+        gallery.generations.roll_back()
+        assert gallery.embedding(ids[0]).any()
+        assert gallery.generations.num_without_crops() == 1
+
+
 def test_a_killed_reindex_goes_on_where_it_was(folder: Path) -> None:
     script = KILLED.format(root=str(ROOT), folder=str(folder))
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

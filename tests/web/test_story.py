@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from painted import BLUE, RED
 
+from storage.retention_records import Rule
 from tests.web.conftest import HERE, NUM_TRACKLETS, Server
 
 
@@ -388,6 +389,23 @@ def test_a_reindex_tells_how_far_it_is_and_can_be_taken_back(make_server: Callab
     assert state["counts"]["tracklets"] == NUM_TRACKLETS
     assert state["generations"][0]["missing"] == 0
     assert admin.post("/api/v1/reindex/rollback").status_code == 404
+
+
+def test_a_reindex_says_before_and_after_whom_it_loses(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    gallery, admin = server.gallery, server.client("admin")
+    gallery.retention.set_rule(Rule("here", crops_days=1))
+    gallery.retention.apply(server.clock())
+    assert admin.get("/api/v1/index").json()["without_crops"] == len(HERE)
+    page = admin.get("/admin/index").text
+    assert page.count(f"{len(HERE)} tracklets have no crops left.") == 2, "in the text and before the start"
+    assert admin.post("/api/v1/reindex", json={"embedder": "ste_nvan"}).status_code == 202
+    server.services.jobs.wait(120)
+    job = admin.get("/api/v1/index").json()["job"]
+    assert job["state"] == "done"
+    assert f"{len(HERE)} tracklets can no longer be found" in job["message"]
+    assert "going back to the previous embeddings" in job["message"]
+    assert admin.post("/api/v1/reindex/rollback").json()["without_crops"] == len(HERE)
 
 
 def test_blue_trousers_are_of_the_person_with_the_red_top() -> None:

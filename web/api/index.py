@@ -32,6 +32,7 @@ def index_state(services: ServicesDep, caller: AdminDep) -> IndexState:
         backend=services.gallery.backend,
         counts=services.gallery.counts(),
         free_bytes=services.gallery.free_bytes(),
+        without_crops=services.gallery.generations.num_without_crops(),
         generations=[GenerationView.model_validate(row) for row in reindex.status(services.gallery)],
         job=None if job is None else job_view(job),
     )
@@ -45,7 +46,8 @@ def begin_reindex(services: ServicesDep, caller: AdminDep, given: NewReindex) ->
     def work(hooks: Hooks) -> str:
         done = reindex.reindex(services.gallery, build_embedder(settings), services.config.batch, hooks)
         note(services, caller, "re-index done", done.as_json())
-        return f"{done.tracklets} tracklets, {done.embedded} embedded now by {done.embedder}"
+        words = f"{done.tracklets} tracklets, {done.embedded} embedded now by {done.embedder}."
+        return f"{words} {done.lost_words('going back to the previous embeddings')}".strip()
 
     note(services, caller, "re-index", {"embedder": given.embedder})
     return job_view(services.jobs.start("reindex", work))

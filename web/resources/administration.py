@@ -127,6 +127,9 @@ class IndexState(BaseModel):
     backend: str
     counts: dict[str, int]
     free_bytes: int
+    without_crops: int = Field(
+        description="tracklets that are found now and have no crops left: a re-index would lose them"
+    )
     generations: list[GenerationView]
     job: JobView | None
 
