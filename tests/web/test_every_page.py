@@ -12,6 +12,8 @@ import pytest
 from pipeline.crops import encode_jpeg
 from pipeline.embedding import build_embedder, embed_tracklets
 from pipeline.hooks import Hooks
+from storage.case_records import NewExample
+from storage.gallery import EVERYTHING
 from tests.storage.making import tracklet
 from tests.web.conftest import PASSWORD, Filled, Server, serve_copy
 from tests.web.window import Window, window_on
@@ -367,6 +369,20 @@ def test_an_erasure_is_looked_at_confirmed_and_done(server: Server, window: Wind
     page.click("[data-erase]")
     window.says("[data-preview]", "The check afterwards found nothing left.")
     assert not {each.id for each in server.gallery.tracklets()} & set(ids)
+
+
+def test_a_search_by_an_upload_alone_is_erased_on_the_page(server: Server, window: Window) -> None:
+    page, cases = window.page, server.gallery.cases
+    search = cases.add_search("ada", [NewExample(crops=(noise(999),))], EVERYTHING, 0.5, "a flyer").id
+    window.go("/admin/erasure")
+    page.fill("[name=search]", str(search))
+    page.click("button:text-is('Show')")
+    window.says("[data-preview]", "search examples: 1")
+    page.fill("[name=confirmation]", f"erase search {search}")
+    page.fill("[name=reason]", "asked for on paper")
+    page.click("[data-erase]")
+    window.says("[data-preview]", "The check afterwards found nothing left.")
+    assert search not in {each.id for each in cases.searches()}
 
 
 def test_the_trail_is_narrowed_to_an_action(window: Window) -> None:

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +16,8 @@ import pytest
 from fastapi.testclient import TestClient
 from painted import BLUE, RED
 
+from pipeline.crops import encode_jpeg
+from storage.needles import Needle, of_jpeg, search_files
 from storage.retention_records import Rule
 from tests.web.conftest import HERE, NUM_TRACKLETS, Server
 
@@ -304,6 +307,42 @@ def test_a_box_drawn_around_an_erased_person_is_erased_as_well(server: Server) -
     assert sorted(shown.items()) == list(zip(sorted(shown), (404, 200), strict=True))
     verified = admin.get("/api/v1/audit/verify").json()
     assert (verified["ok"], verified["erased_crops"]) == (True, 1)
+
+
+def test_somebody_searched_for_by_an_upload_alone_is_erased(server: Server) -> None:
+    client, admin = server.client("operator"), server.client("admin")
+    picture = encode_jpeg(np.random.default_rng(7).integers(0, 256, (96, 48, 3), np.uint8), 90)
+    upload = client.post("/api/v1/uploads", content=picture).json()["id"]
+    found = search(client, examples=[{"upload": upload}])
+    example = found["examples"][0]["id"]
+    shown = client.get(f"/api/v1/searches/{found['id']}/examples/{example}/crops/0").content
+    [row] = admin.get("/api/v1/audit", params={"action": "search"}).json()["entries"]
+    kept = admin.get(f"/api/v1/audit/{row['seq']}/crops/0").content
+    needles = [needle for jpeg in (shown, kept) for needle in of_jpeg("it", jpeg)]
+    folder = server.gallery.folder
+    assert holding(folder, needles)
+    assert [file for file in (server.gallery.work_folder / "uploads").rglob("*") if file.is_file()]
+    page = admin.get("/admin/erasure", params={"search": found["id"]}).text
+    assert "data-erasure" in page
+    assert f"erase search {found['id']}" in page
+    wanted = {"tracklets": [], "searches": [found["id"]], "reason": "asked for on paper"}
+    assert admin.post("/api/v1/erasures", json={**wanted, "searches": []}).status_code == 422
+    dry = admin.post("/api/v1/erasures", json=wanted).json()
+    assert (dry["counts"]["search_examples"], dry["searches"]) == (1, [found["id"]])
+    done = admin.post("/api/v1/erasures", json={**wanted, "dry_run": False}).json()
+    assert (done["tracklets"], done["remaining"]) == (0, [])
+    assert holding(folder, needles) == []
+    assert not [file for file in (server.gallery.work_folder / "uploads").rglob("*") if file.is_file()]
+    assert client.get(f"/api/v1/searches/{found['id']}").status_code == 404
+    assert admin.get(f"/api/v1/audit/{row['seq']}/crops/0").status_code == 404
+    assert admin.get("/api/v1/audit/verify").json()["ok"]
+    assert len(list(server.gallery.tracklets())) == NUM_TRACKLETS
+
+
+def holding(folder: Path, needles: list[Needle]) -> list[str]:
+    """Files below a folder, the database and its log among them, that hold a piece of a picture."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return sorted(file.name for file in search_files(files, needles))
 
 
 def test_a_picture_that_no_erasure_tells_of_is_missed(server: Server) -> None:

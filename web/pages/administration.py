@@ -74,8 +74,6 @@ def erasure_page(
         record = visible_search(services, caller, search)
         ids |= {each.tracklet_id for each in record.examples if each.tracklet_id is not None}
         ids |= {each.tracklet_id for each in record.decisions if each.verdict == "same"}
-        if not ids:
-            problem = f'search {search} has no tracklets as examples, and none was decided "same"'
     return _page(
         caller,
         "erasure",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from web.resources.common import (
     Days,
@@ -43,7 +43,7 @@ class DueView(BaseModel):
 
 
 class ErasureRequest(Given):
-    """A person's tracklets that shall leave no trace."""
+    """A person's tracklets, and searches with pictures of the person, that shall leave no trace."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -51,12 +51,18 @@ class ErasureRequest(Given):
         }
     )
 
-    tracklets: list[Id] = Field(min_length=1, max_length=10_000)
+    tracklets: list[Id] = Field(max_length=10_000, description="may be empty where there are searches")
     searches: list[Id] = Field(
         [], max_length=1000, description="searches whose pictures show the person, too"
     )
     reason: Line = Field(min_length=1, examples=["request of 2026-11-20"])
     dry_run: bool = True
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.tracklets and not self.searches:
+            raise ValueError("nothing to erase: name tracklets or searches")
+        return self
 
 
 class ErasureView(BaseModel):
