@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 from collections import defaultdict
 from collections.abc import Sequence
@@ -122,6 +123,31 @@ def of_weights() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def of_embedders() -> list[tuple[str, str | None]]:
+    """Embedders that can run on this machine, each with the name of weights; None: it needs none."""
+    found: list[tuple[str, str | None]] = [("colour_stripes", None)]
+    for card in weights.list_cards():
+        if card.kind == "embedder":
+            found += [(embedder, card.name) for embedder in _embedders_of(card)]
+    return found
+
+
+def _embedders_of(card: weights.WeightCard) -> list[str]:
+    """Which embedders a card's file is for; none where it is not here, or damaged."""
+    from models.checkpoint import read_metadata
+    from models.ste_nvan import VARIANTS
+
+    try:
+        path = weights.resolve(card.name, card.kind).path
+        if path.suffix == ".safetensors" and (header := read_metadata(path)):
+            return [variant for variant in VARIANTS if variant == header.get("variant")]
+    except (OSError, ValueError):
+        return []
+    if path.suffix == ".xml":
+        return ["openvino_reid"] if importlib.util.find_spec("openvino") else []
+    return list(VARIANTS) if path.suffix in (".safetensors", ".pth", ".pt") else []
 
 
 def of_installation() -> dict[str, Any]:

@@ -76,6 +76,7 @@ API_RULES: tuple[Rule, ...] = (
     ("GET", "/audit/verify", "admin"),
     ("GET", "/audit/{seq}/crops/{number}", "admin"),
     ("GET", "/weights", "admin"),
+    ("GET", "/embedders", "admin"),
     ("GET", "/index", "admin"),
     ("POST", "/reindex", "admin"),
     ("POST", "/reindex/rollback", "admin"),

@@ -419,7 +419,11 @@ def test_the_gallery_is_embedded_anew_by_a_form(server: Server, window: Window) 
     page = window.page
     window.go("/admin/index")
     assert page.locator("[aria-label='Table of weights'] tbody tr").count() > 0
-    page.fill("[name=embedder]", "colour_stripes")
+    offered = page.locator("[name=embedder] option").all_inner_texts()
+    assert "colour_stripes" in offered
+    assert "openvino_reid" not in offered, "it has no weights here"
+    page.select_option("[name=embedder]", label="colour_stripes")
     page.click("form:has([name=embedder]) .primary")
     page.click("#confirm [value=yes]")
     window.says("[data-job-words]", "reindex: done.")
+    assert page.locator("[aria-label='Table of embeddings'] tbody tr").count() == 1, "the same model"

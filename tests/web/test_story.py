@@ -13,9 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from painted import BLUE, RED
 
+from models import weights
+from models.checkpoint import load_model, save_checkpoint
 from pipeline.crops import encode_jpeg
 from storage.needles import Needle, of_jpeg, search_files
 from storage.retention_records import Rule
@@ -428,6 +431,57 @@ def test_a_reindex_tells_how_far_it_is_and_can_be_taken_back(make_server: Callab
     assert state["counts"]["tracklets"] == NUM_TRACKLETS
     assert state["generations"][0]["missing"] == 0
     assert admin.post("/api/v1/reindex/rollback").status_code == 404
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of imported weights."""
+    monkeypatch.setenv("RETRACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_a_reindex_takes_imported_weights_by_name(server: Server, cache: Path) -> None:
+    name, file = "ste_nvan_r50_synthetic", cache / "again.safetensors"
+    save_checkpoint(load_model(weights.resolve(name, "embedder").path), file, {"by": "us"}, storage="int8")
+    digest = weights.import_weights(file, name="ours", kind="embedder").sha256
+    admin = server.client("admin")
+    assert {"embedder": "ste_nvan", "weights": "ours"} in admin.get("/api/v1/embedders").json()
+    for chosen in ({}, {"weights": "ours"}):
+        asked = {"embedder": "ste_nvan", **chosen}
+        assert admin.post("/api/v1/reindex", json=asked).status_code == 202
+        server.services.jobs.wait(120)
+    state = admin.get("/api/v1/index").json()
+    assert state["job"]["state"] == "done", state["job"]
+    hashes = {each["status"]: each["embedder"]["weights_sha256"] for each in state["generations"]}
+    assert hashes == {"previous": weights.card(name).sha256, "current": digest}
+    page = admin.get("/admin/index").text
+    assert all(f">{each[:10]}</code>" in page for each in hashes.values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"embedder": "nonsense"}, "no embedder named 'nonsense'"),
+        ({"embedder": "nvan"}, "nvan without weights cannot run on this machine; what can: "),
+        ({"embedder": "openvino_reid"}, "cannot run"),
+        ({"embedder": "nvan", "weights": "ste_nvan_r50_synthetic"}, "cannot run"),
+        ({"embedder": "ste_nvan", "weights": "yolo11n"}, "cannot run"),
+        ({"embedder": "ste_nvan", "weights": "{path}"}, "cannot run"),
+        ({"embedder": "ste_nvan", "weights": "odd"}, "cannot be loaded"),
+    ],
+)
+def test_what_cannot_embed_is_refused_before_the_work_begins(
+    server: Server, cache: Path, asked: dict[str, str], words: str
+) -> None:
+    torch.save({"a": torch.zeros(1)}, cache / "odd.pth")
+    weights.import_weights(cache / "odd.pth", kind="embedder")
+    admin = server.client("admin")
+    given = {key: value.format(path="/odd.pth") for key, value in asked.items()}
+    answer = admin.post("/api/v1/reindex", json=given)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+    assert "--" not in answer.json()["detail"]
+    assert admin.get("/api/v1/index").json()["job"] is None
 
 
 def test_a_reindex_says_before_and_after_whom_it_loses(make_server: Callable[..., Server]) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from pipeline import plugins
 from web.access import AdminDep, Caller, ServicesDep, visible_search
 from web.answers import After
 from web.api import cameras, index, keeping, trail, users
@@ -120,15 +119,13 @@ def audit_page(
 @router.get("/admin/index", response_class=HTMLResponse)
 def index_page(services: ServicesDep, caller: AdminDep) -> HTMLResponse:
     """Embeddings, weights, re-indexing."""
-    from models.ste_nvan import VARIANTS  # not before it is needed: torch comes with it
-
     return _page(
         caller,
         "index",
         "Index and weights",
         index=index.index_state(services, caller),
         weights=index.list_weights(services, caller),
-        embedders=sorted({*plugins.available("embedders"), *VARIANTS}),
+        embedders=index.list_embedders(services, caller),
     )
 
 

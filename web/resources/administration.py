@@ -152,12 +152,24 @@ class JobView(BaseModel):
     started: float
 
 
+class EmbedderView(BaseModel):
+    """An embedder that can run on this machine, with its weights."""
+
+    embedder: str = Field(examples=["ste_nvan"])
+    weights: str | None = Field(
+        examples=["ste_nvan_r50_synthetic"], description="name of a card; null: it needs none"
+    )
+
+
 class NewReindex(Given):
     """Embed the gallery anew with another embedder."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"embedder": "ste_nvan"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"embedder": "ste_nvan", "weights": "ste_nvan_r50_synthetic"}]}
+    )
 
     embedder: Name = Field(examples=["ste_nvan"])
+    weights: Name | None = Field(None, description="name of a card; null: those that came with Retrace")
 
 
 class Health(BaseModel):

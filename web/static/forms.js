@@ -6,7 +6,8 @@ export function readForm(form) {
   const body = {};
   for (const field of form.elements) {
     const value = field.name && !field.disabled ? readField(field, form) : undefined;
-    if (value !== undefined) put(body, field.name.split("."), value);
+    if (field.dataset.type === "json") Object.assign(body, JSON.parse(value));
+    else if (value !== undefined) put(body, field.name.split("."), value);
   }
   return body;
 }
