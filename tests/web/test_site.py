@@ -43,7 +43,7 @@ PAGES = (
     "/account",
     "/admin/users",
     "/admin/retention",
-    "/admin/erasure?tracklets=1,2",
+    "/admin/erasure?tracklet=1,2",
     "/admin/audit",
     "/admin/index",
     "/nothing/here",
@@ -224,6 +224,19 @@ def test_no_page_breaks_a_rule_of_accessibility(opened: Site, theme: str, width:
         broken |= _broken_rules(page, path)
         overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, f"{path} is {overflow} pixels wider than the window"
+        if path.startswith("/admin/erasure"):
+            assert page.is_visible("[data-erasure]")
+    page.goto(f"{opened.url}/tracklets/3")
+    page.wait_for_selector("html[data-ready]")
+    page.keyboard.press("?")
+    page.wait_for_selector("#keys[open]")
+    broken |= _broken_rules(page, "open dialog")
+    page.click("#keys button")
+    stranger = page.context.browser.new_page(color_scheme=theme, viewport={"width": width, "height": 900})
+    stranger.goto(f"{opened.url}/login")
+    stranger.wait_for_selector("html[data-ready]")
+    broken |= _broken_rules(stranger, "/login")
+    stranger.close()
     assert broken == {}
 
 
