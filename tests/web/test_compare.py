@@ -291,3 +291,100 @@ def test_the_box_is_where_the_person_is(server: Server, window: Window, camera: 
     assert drawn == pytest.approx(path.xyxy[middle].tolist(), abs=0.5)
     window.page.uncheck("[data-box]")
     assert window.page.locator("[data-trajectory] rect").count() == 0
+
+
+def still(window: Window, camera: str) -> int:
+    """Which frame of the recording "plays" the picture to draw in shows, by its shade."""
+    grey = window.page.evaluate(
+        """([x, y]) => {
+            const picture = document.querySelector("[data-picture]");
+            const context = new OffscreenCanvas(picture.naturalWidth, picture.naturalHeight).getContext("2d");
+            context.drawImage(picture, 0, 0);
+            return context.getImageData(x, y, 1, 1).data[0];
+        }""",
+        [72, 60],  # everybody stands here in all frames from FIRST + 2 to LAST - 5
+    )
+    return FIRST + round((grey - DARKEST) / STEP)
+
+
+def recording_of(server: Server, camera: str) -> int:
+    return next(each.id for each in server.gallery.sources() if each.camera == camera)
+
+
+PLAYER = "document.querySelector('[data-recording]')"
+ASKED = "Number(new URL(location.href).searchParams.get('at_s'))"
+
+
+def shows_the_moment_of_the_player(window: Window) -> float:
+    """Wait until address and picture are of the moment at which the recording stands; that moment."""
+    window.until(f"Math.abs({PLAYER}.currentTime - {ASKED}) < 0.002")
+    at = float(window.page.evaluate(f"{PLAYER}.currentTime"))
+    window.until(
+        f"Math.abs(Number(document.querySelector('[data-at]').value) - {at}) <= 0.0501"
+        " && !document.querySelector('[data-status]').textContent.startsWith('Loading')"
+    )
+    deadline = monotonic() + 5
+    while (seen := still(window, "plays")) != int(at * RATE + 1e-6):
+        assert monotonic() < deadline, f"frame {seen} at {at}"
+        window.page.wait_for_timeout(50)
+    return at
+
+
+def test_a_box_is_drawn_in_the_frame_at_which_the_recording_is_paused(server: Server, window: Window) -> None:
+    page, source = window.page, recording_of(server, "plays")
+    window.go(f"/video/{source}?at_s=2.5")
+    window.until(f"{PLAYER}.currentTime === 2.5")
+    assert shows_the_moment_of_the_player(window) == 2.5
+    page.focus("[data-recording]")
+    page.keyboard.press("Space")
+    window.until(f"{PLAYER}.currentTime > 2.7")
+    page.evaluate(f"{PLAYER}.pause()")
+    at = shows_the_moment_of_the_player(window)
+    assert at > 2.7
+    area = page.locator("[data-overlay]").bounding_box()
+    page.mouse.move(area["x"] + area["width"] * 0.2, area["y"] + area["height"] * 0.1)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.9)
+    page.mouse.up()
+    page.click("[data-use-box]")
+    [item] = page.evaluate("JSON.parse(sessionStorage.examples)")
+    page.evaluate("sessionStorage.removeItem('examples')")
+    assert item["example"]["source"] == source
+    assert int(item["example"]["at_s"] * RATE + 1e-6) == int(at * RATE + 1e-6)
+
+
+def test_player_slider_and_address_are_at_the_same_moment(server: Server, window: Window) -> None:
+    page = window.page
+    window.go(f"/video/{recording_of(server, 'plays')}?at_s=1")
+    page.evaluate(f"{PLAYER}.currentTime = 2.845")
+    window.until(f"{ASKED} === 2.845")
+    assert shows_the_moment_of_the_player(window) == pytest.approx(2.845, abs=1e-3)
+    assert page.input_value("[data-at]") == "2.8"
+    page.evaluate(f"{PLAYER}.play()")
+    page.click("[data-step='-0.1']")
+    window.until(f"{ASKED} === 2.7")
+    window.until(f"{PLAYER}.paused && {PLAYER}.currentTime === 2.7")
+    assert shows_the_moment_of_the_player(window) == 2.7
+
+
+def test_a_recording_that_browsers_do_not_play_has_no_player(server: Server, window: Window) -> None:
+    window.go(f"/video/{recording_of(server, 'cut')}?at_s=2.5")
+    window.page.wait_for_selector("img[alt='Picture at 0:02.5']")
+    assert window.page.locator("video").count() == 0
+
+
+@pytest.mark.parametrize("camera", ["plays", "cut"])
+def test_the_whole_picture_is_that_of_the_moment_in_the_video(
+    server: Server, window: Window, camera: str
+) -> None:
+    number, path = of(server, camera)
+    window.go(f"/tracklets/{number}")
+    link = "[data-whole]"
+    assert f"at_s={path.timestamps[0] - START:.2f}" in str(window.page.get_attribute(link, "href"))
+    window.until("document.querySelector('video').readyState > 0")
+    window.page.evaluate(
+        "for (const video of document.querySelectorAll('video'))"
+        " video.currentTime = Number(video.dataset.offset) + 0.4"
+    )
+    wanted = f"at_s={path.timestamps[0] - START + 0.4:.2f}"
+    window.until(f"document.querySelector('{link}').href.includes('{wanted}')")

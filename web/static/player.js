@@ -17,6 +17,7 @@ export function startTracklet() {
       () => say(""),
     );
     startTrajectory(root, video);
+    startWhole(one("[data-whole]", root), video);
   }
   const book = one("[data-flip]", root);
   if (book) startFlip(book);
@@ -83,6 +84,16 @@ async function startTrajectory(root, video) {
   for (const name of ["play", "seeked", "loadeddata"]) video.addEventListener(name, each);
   shown.addEventListener("change", draw);
   draw();
+}
+
+/** The link to the whole picture leads to the moment that the video is at. */
+function startWhole(link, video) {
+  video.addEventListener("timeupdate", () => {
+    const at = Number(link.dataset.whole) + video.currentTime - Number(video.dataset.offset);
+    const url = new URL(link.href);
+    url.searchParams.set("at_s", Math.max(0, at).toFixed(2));
+    link.href = url;
+  });
 }
 
 export function nearest(sorted, value) {

@@ -178,15 +178,14 @@ export function moments(root, load, zero_s = null) {
   const slider = one("[data-at]", root);
   const words = one("[data-moment-words]", root);
   const soon = later(load, 120);
-  const go = (at) => {
-    slider.value = at;
-    words.textContent =
-      lengthWords(Number(slider.value)) +
-      (zero_s === null ? "" : ` (${timeWords(zero_s + Number(slider.value))})`);
+  const go = (wanted) => {
+    const at = Math.round(1000 * Math.min(Math.max(wanted, 0), Number(slider.max) || 0)) / 1000;
+    slider.value = at; // which knows tenths only
+    words.textContent = lengthWords(at) + (zero_s === null ? "" : ` (${timeWords(zero_s + at)})`);
     slider.setAttribute("aria-valuetext", words.textContent);
-    soon(Number(slider.value));
+    soon(at);
   };
-  slider.addEventListener("input", () => go(slider.value));
+  slider.addEventListener("input", () => go(Number(slider.value)));
   root.addEventListener(
     "click",
     (event) => event.target.dataset.step && go(Number(slider.value) + Number(event.target.dataset.step)),

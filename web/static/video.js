@@ -1,7 +1,8 @@
-// A recording at a moment: pick a person, or draw a box.
+// A recording at a moment, that of the slider or where it is paused: pick a person, or draw a box.
 
 import { API, goTo, lengthWords, one } from "./base.js";
 import { addToTray, setTray } from "./examples.js";
+import { whenBroken } from "./player.js";
 import { boxPicture, moments, picker } from "./pointing.js";
 
 export function startVideo() {
@@ -31,16 +32,32 @@ export function startVideo() {
     setTray([item()]);
     goTo("/search");
   });
+  const recording = one("[data-recording]");
+  let shown = null;
   const control = moments(
     one("[data-moment]"),
     (at) => {
+      shown = at;
       history.replaceState(null, "", `?at_s=${at}`);
       pick.load(at);
+      if (recording && !same(recording.currentTime, at)) {
+        recording.pause();
+        recording.currentTime = at;
+      }
     },
     Number(sourceStart),
   );
+  if (recording) {
+    const still = () =>
+      recording.paused && !same(recording.currentTime, shown) && control.go(recording.currentTime);
+    for (const name of ["pause", "seeked"]) recording.addEventListener(name, still);
+    const hide = (hidden) => () => (recording.hidden = hidden);
+    whenBroken(recording, hide(true), hide(false));
+  }
   control.go(Number(root.dataset.atStart));
 }
+
+const same = (one_s, other_s) => Math.abs(one_s - other_s) < 0.002;
 
 function showAround(start, at) {
   const around = one("[data-around]");
@@ -48,6 +65,4 @@ function showAround(start, at) {
   url.searchParams.set("start", start + at - 60);
   url.searchParams.set("end", start + at + 60);
   around.href = url;
-  const play = one("[data-play-source]");
-  if (play) play.href = `${play.href.split("#")[0]}#t=${at.toFixed(2)}`;
 }
