@@ -222,6 +222,28 @@ def test_a_person_is_searched_for_with_a_picture(server: Server, window: Window)
     assert server.gallery.cases.searches()[0].reason == "a picture from outside"
 
 
+def test_a_search_says_that_it_runs(window: Window) -> None:
+    page, asked = window.page, list[Any]()
+    page.route("**/api/v1/searches", lambda route: asked.append(route))
+    for goes_well in (False, True):
+        window.go("/search?tracklet=1")
+        page.fill("[name=reason]", "test")
+        page.click("[data-search-form] .primary")
+        page.wait_for_selector("[data-searching]:visible:text-is('Searching…')")
+        while not asked:
+            page.wait_for_timeout(20)
+        route = asked.pop()
+        if goes_well:
+            route.continue_()
+            window.led_to("/searches/*")
+        else:
+            route.abort()
+            window.says("[data-search-form] .error", "cannot be reached")
+            assert window.words("[data-searching]") == ""
+    page.unroute("**/api/v1/searches")
+    window.problems.clear()  # the browser counts a request that failed as one
+
+
 def test_marks_of_the_time_line_lead_to_results(window: Window) -> None:
     page, focused = window.page, "document.activeElement.closest('.result')?.dataset.tracklet"
     window.search_with(1)

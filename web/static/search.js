@@ -66,13 +66,16 @@ function showTray() {
 async function submitSearch(form) {
   const body = readForm(form);
   body.examples = tray().map((item) => item.example);
-  await guarded(form, async () => {
-    announce("Searching");
+  const status = one("[data-searching]", form);
+  status.textContent = "Searching…";
+  const done = await guarded(form, async () => {
     const search = await askJson("POST", `${API}/searches`, body);
     setTray([]);
     if (search.notes.length) kept("sessionStorage", "flash", search.notes.map(sentence).join(" "));
     goTo(`/searches/${search.id}`);
+    return true;
   });
+  if (!done) status.textContent = "";
   showTray();
 }
 
