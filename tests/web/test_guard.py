@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.conftest import Server
+from web.app import create_app
 from web.settings import ListenError, ServerSettings, check
 
 
@@ -131,6 +132,7 @@ def test_errors_of_the_api_are_problems(server: Server, path: str) -> None:
 def test_what_goes_wrong_inside_is_not_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     viewer = server.client("viewer")
     tracklet = viewer.get("/api/v1/tracklets").json()["tracklets"][0]["id"]
+    server.app = create_app(server.services)  # the one it has shares its routes with other tests
 
     @server.app.get("/api/v1/broken")
     def broken() -> str:

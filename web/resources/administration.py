@@ -155,10 +155,12 @@ class JobView(BaseModel):
 class EmbedderView(BaseModel):
     """An embedder that can run on this machine, with its weights."""
 
-    embedder: str = Field(examples=["ste_nvan"])
-    weights: str | None = Field(
-        examples=["ste_nvan_r50_synthetic"], description="name of a card; null: it needs none"
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"embedder": "ste_nvan", "weights": "ste_nvan_r50_synthetic"}]}
     )
+
+    embedder: str
+    weights: str | None = Field(description="name of a card; null: it needs none")
 
 
 class NewReindex(Given):
