@@ -126,8 +126,8 @@ class Example:
     tracklet_id: int | None
     description: dict[str, Any]
     crops: tuple[bytes, ...]
-    camera: str | None = None
-    span: tuple[str, float, float] | None = None
+    camera: str | None
+    span: tuple[str, float, float] | None
 
 
 @dataclass(frozen=True)

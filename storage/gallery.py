@@ -457,11 +457,10 @@ class Gallery:
         with self._database.reading() as connection:
             return time_lines.time_line(connection, filter, bounds.start, bounds.end, int(num_bins))
 
-    def arrived(self, after_id: int | None, cameras: Iterable[str] | None = None) -> tuple[int, int]:
+    def arrived(self, after_id: int, cameras: Iterable[str] | None = None) -> tuple[int, int]:
         """The newest tracklet's id, and how many came in behind `after_id`.
 
         Args:
-            after_id: None counts nothing.
             cameras: Count those of these cameras only; None: of all.
         """
         with self._database.reading() as connection:
@@ -470,7 +469,7 @@ class Gallery:
     def newest_tracklet_id(self, cameras: Iterable[str] | None = None) -> int:
         """The highest id of a tracklet of these cameras (None: of all); 0 where there is none."""
         with self._database.reading() as connection:
-            return browsing.newest_id(connection, cameras)
+            return rows.newest_id(connection, cameras)
 
     def tracklet(self, tracklet_id: int) -> TrackletRecord:
         """One tracklet.

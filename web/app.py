@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -93,7 +92,7 @@ def create_app(services: Services) -> FastAPI:
     """
     from web import pages
 
-    app = FastAPI(
+    app = _App(
         title="Retrace",
         description=_DESCRIPTION,
         version=_version(),
@@ -112,9 +111,13 @@ def create_app(services: Services) -> FastAPI:
     install(app)
     app.add_middleware(Guard, services=services)
     check_rules(app)
-    made = app.openapi
-    app.openapi = functools.cache(lambda: complete(made()))  # type: ignore[method-assign]
     return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description, completed when it is first asked for."""
+        return self.openapi_schema or complete(super().openapi())
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -68,14 +68,6 @@ def page(
     ]
     merged = heapq.merge(*streams, key=lambda row: (row.start, row.id), reverse=newest_first)
     return [record(row, thumbnail) for row in islice(merged, limit)]
-
-
-def newest_id(connection: sa.Connection, cameras: Iterable[str] | None) -> int:
-    """The highest id of a tracklet of these cameras (None: of all); 0 where there is none."""
-    statement = sa.select(sa.func.max(tracklets.c.id))
-    if cameras is not None:
-        statement = statement.where(tracklets.c.camera.in_(sorted(cameras)))
-    return int(connection.scalar(statement) or 0)
 
 
 def passing(filter: GalleryFilter, extents: Sequence[Extent]) -> list[Extent]:

@@ -111,27 +111,24 @@ def missing(connection: sa.Connection, generation_id: int, after_id: int, limit:
 
 def num_missing(connection: sa.Connection, generation_id: int) -> int:
     """How many tracklets should have an embedding in the generation, and have none."""
-    statement = sa.select(sa.func.count()).select_from(tracklets).where(_lacks(generation_id))
-    return int(connection.execute(statement).scalar_one())
+    return _count(connection, _lacks(generation_id))
 
 
 def num_without_crops(connection: sa.Connection) -> int:
     """How many tracklets have an embedding in the current generation and no crops left."""
     found = current(connection)
-    if found is None:
-        return 0
-    which = sa.and_(~tracklets.c.has_crops, _has(found[0]))
-    return int(
-        connection.execute(sa.select(sa.func.count()).select_from(tracklets).where(which)).scalar_one()
-    )
+    return 0 if found is None else _count(connection, ~tracklets.c.has_crops, _has(found[0]))
 
 
 def num_lost(connection: sa.Connection, former_id: int, generation_id: int) -> int:
     """How many tracklets have an embedding in the former generation and none in the other one."""
-    which = sa.and_(_has(former_id), _lacks(generation_id))
-    return int(
-        connection.execute(sa.select(sa.func.count()).select_from(tracklets).where(which)).scalar_one()
-    )
+    return _count(connection, _has(former_id), _lacks(generation_id))
+
+
+def _count(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
+    """How many tracklets fulfil all conditions."""
+    statement = sa.select(sa.func.count()).select_from(tracklets).where(*which)
+    return int(connection.execute(statement).scalar_one())
 
 
 def add(connection: sa.Connection, generation_id: int, ids: Sequence[int], vectors: Float32Array) -> int:

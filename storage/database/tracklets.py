@@ -171,13 +171,19 @@ def records(
     return found
 
 
-def arrived(
-    connection: sa.Connection, after_id: int | None, cameras: Iterable[str] | None
-) -> tuple[int, int]:
+def newest_id(connection: sa.Connection, cameras: Iterable[str] | None = None) -> int:
+    """The highest id of a tracklet of these cameras (None: of all); 0 where there is none."""
+    statement = sa.select(sa.func.max(tracklets.c.id))
+    if cameras is not None:
+        statement = statement.where(tracklets.c.camera.in_(sorted(cameras)))
+    return int(connection.scalar(statement) or 0)
+
+
+def arrived(connection: sa.Connection, after_id: int, cameras: Iterable[str] | None) -> tuple[int, int]:
     """The newest id, and how many rows came in behind `after_id`; see `Gallery.arrived`."""
-    newest = int(connection.scalar(sa.select(sa.func.max(tracklets.c.id))) or 0)
-    if after_id is None or newest <= after_id:
-        return max(newest, after_id or 0), 0
+    newest = newest_id(connection)
+    if newest <= after_id:
+        return after_id, 0
     statement = sa.select(sa.func.count()).select_from(tracklets).where(tracklets.c.id > after_id)
     if cameras is not None:
         statement = statement.where(tracklets.c.camera.in_(sorted(cameras)))

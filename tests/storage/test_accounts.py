@@ -137,9 +137,14 @@ def test_an_admin_is_not_limited_to_some_cameras(gallery: Gallery) -> None:
     with pytest.raises(ValueError, match="an admin sees every camera"):
         accounts.add_user("eve", "admin", ["door"])
     boss, anna = accounts.add_user("boss", "admin"), accounts.add_user("anna", "operator", ["door"])
-    for user, change in ((boss, {"cameras": ["door"]}), (boss, {"cameras": []}), (anna, {"role": "admin"})):
+    changes: list[tuple[User, dict[str, Any]]] = [
+        (boss, {"cameras": ["door"]}),
+        (boss, {"cameras": []}),
+        (anna, {"role": "admin"}),
+    ]
+    for user, change in changes:
         with pytest.raises(ValueError, match=f"an admin sees every camera: '{user.name}'"):
-            accounts.update_user(user.id, **change)  # type: ignore[arg-type]
+            accounts.update_user(user.id, **change)
     assert accounts.users() == [anna, boss]
     assert accounts.update_user(anna.id, role="admin", cameras=None).cameras is None
     with gallery._database.writing() as connection:  # as older galleries may have it

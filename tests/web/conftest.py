@@ -160,7 +160,7 @@ def serve_copy(filled: Filled, folder: Path, config: Config | None = None, **set
         passwords=Passwords(profiles.CHEAPEST),  # hundreds of log-ins, and no secret
     )  # fmt: skip
     app = copy(app_without_gallery())
-    app.state = State({**vars(app.state)["_state"], "services": services})
+    app.state = State({"services": services, "error_page": app.state.error_page})
     app.user_middleware = [Middleware(Guard, services=services)]
     return Server(services, app, clock)
 

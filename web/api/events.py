@@ -108,7 +108,7 @@ def _begin(services: Services, caller: Caller, behind: int | None) -> tuple[int,
 
     The first is one that they may see, since it is told: ids of others would tell when others came in.
     """
-    newest, _ = services.gallery.arrived(None)
+    newest = services.gallery.newest_tracklet_id()
     theirs = newest if caller.cameras is None else services.gallery.newest_tracklet_id(caller.cameras)
     told = theirs if behind is None else min(behind, theirs)
     return told, told if told < theirs else max(newest, theirs)
